@@ -82,17 +82,22 @@ def read_tar_gz(content: bytes, *, max_total: int = MAX_TOTAL, max_file: int = M
     try:
         # a stream cannot seek backwards, so no header can send the reader in circles (CVE-2025-8194)
         with tarfile.open(fileobj=io.BytesIO(body), mode="r|", encoding="utf-8") as tar:
-            for count, info in enumerate(tar):
-                if count >= MAX_ENTRIES:
-                    raise ArchiveError(f"more than {MAX_ENTRIES} entries")
+            for info in tar:
                 entry = _entry(tar, info, max_file)
-                if entry and entries.setdefault(entry.name, entry) is not entry:
-                    raise ArchiveError(f"two entries named {_shown(entry.name)}")
+                if entry:
+                    _add(entries, entry)
     except ArchiveError:
         raise
     except (tarfile.TarError, EOFError, OverflowError, ValueError) as error:
         raise ArchiveError(f"not a tar archive: {error}") from error
     return tuple(entries.values())
+
+
+def _add(entries: dict[str, Entry], entry: Entry) -> None:
+    if len(entries) >= MAX_ENTRIES:
+        raise ArchiveError(f"more than {MAX_ENTRIES} entries")
+    if entries.setdefault(entry.name, entry) is not entry:
+        raise ArchiveError(f"two entries named {_shown(entry.name)}")
 
 
 def _entry(tar: tarfile.TarFile, info: tarfile.TarInfo, max_file: int) -> Entry | None:

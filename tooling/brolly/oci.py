@@ -68,7 +68,7 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     @classmethod
     def of(cls, media_type: str, content: bytes, annotations: dict[str, str] | None = None) -> Self:
         """Describe the content."""
-        return cls(media_type=media_type, digest=Digest.of(content), size=len(content), annotations=annotations)
+        return cls(media_type=media_type, digest=str(Digest.of(content)), size=len(content), annotations=annotations)
 
 
 @dataclass(frozen=True)

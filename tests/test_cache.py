@@ -1,0 +1,228 @@
+"""The cache gives back what was put in, or nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brolly.cache import Cache, Usage, default_path
+from brolly.errors import WorldError
+from brolly.oci import Digest
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+def _files(cache: Cache) -> list[Path]:
+    return [path for path in cache.root.rglob("*") if not path.is_dir()]
+
+
+def _only_file(cache: Cache) -> Path:
+    (path,) = _files(cache)
+    return path
+
+
+def test_content_is_found_by_its_digest(cache: Cache) -> None:
+    assert cache.read(cache.write(b"chart")) == b"chart"
+
+
+def test_what_was_never_written_is_absent(cache: Cache) -> None:
+    assert cache.read(Digest.of(b"chart")) is None
+    assert cache.note("index", "https://charts.example") is None
+
+
+def test_what_is_no_digest_is_a_bug_of_the_caller(cache: Cache) -> None:
+    with pytest.raises(ValueError, match="not a sha256 digest"):
+        cache.read("sha256:../../etc/passwd")
+
+
+@pytest.mark.parametrize("damage", [b"", b"char", b"charT", b"chart and more"])
+def test_damaged_content_is_absent_and_removed(cache: Cache, damage: bytes) -> None:
+    digest = cache.write(b"chart")
+    _only_file(cache).write_bytes(damage)
+    assert cache.read(digest) is None
+    assert _files(cache) == []
+
+
+def test_writing_heals_a_damaged_copy(cache: Cache) -> None:
+    digest = cache.write(b"chart")
+    _only_file(cache).write_bytes(b"other")
+    cache.write(b"chart")
+    assert cache.read(digest) == b"chart"
+
+
+def test_only_the_owner_may_look_into_the_cache(cache: Cache) -> None:
+    cache.write(b"chart")
+    modes = {path.stat().st_mode & 0o777 for path in (cache.root, *cache.root.rglob("*")) if path.is_dir()}
+    assert modes == {0o700}
+    assert _only_file(cache).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_in_the_place_of_content_is_not_followed(cache: Cache, tmp_path: Path) -> None:
+    digest = cache.write(b"chart")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"chart")
+    path = _only_file(cache)
+    path.unlink()
+    path.symlink_to(elsewhere)
+    assert cache.read(digest) is None
+    cache.write(b"chart")
+    assert not path.is_symlink()
+    assert elsewhere.read_bytes() == b"chart"
+
+
+def test_a_link_in_the_place_of_a_folder_is_refused(cache: Cache, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    cache.root.mkdir()
+    (cache.root / "sha256").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(WorldError, match="a link stands where the cache has a folder"):
+        cache.write(b"chart")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_counts_as_absent(cache: Cache, kind: str) -> None:
+    digest = cache.write(b"chart")
+    path = _only_file(cache)
+    path.unlink()
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    assert cache.read(digest) is None
+
+
+def test_a_full_disk_is_told_with_the_file_and_leaves_nothing(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path), None, str(target))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(WorldError) as caught:
+        cache.write(b"chart")
+    assert str(cache.root / "sha256") in str(caught.value)
+    assert "No space left on device" in str(caught.value)
+    assert "BROLLY_CACHE" in caught.value.hint
+    assert _files(cache) == []
+
+
+def test_a_file_size_limit_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    program = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from brolly.cache import Cache\n"
+        "from brolly.errors import WorldError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n    Cache(Path(sys.argv[1])).write(bytes(2000))\n"
+        "except WorldError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    assert "File too large" in done.stdout
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_cache_that_cannot_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(WorldError, match="writing to the cache"):
+        Cache(tmp_path / "file").write(b"chart")
+    with pytest.raises(WorldError, match="reading the cache"):
+        Cache(tmp_path / "file").read(Digest.of(b"chart"))
+
+
+def test_notes_are_found_by_kind_and_key(cache: Cache) -> None:
+    cache.put_note("index", "https://charts.example", b'{"etag": "1"}')
+    cache.put_note("index", "https://other.example", b"")
+    assert cache.note("index", "https://charts.example") == b'{"etag": "1"}'
+    assert cache.note("index", "https://other.example") == b""
+    assert cache.note("tags", "https://charts.example") is None
+
+
+def test_a_note_is_replaced_by_a_newer_one(cache: Cache) -> None:
+    cache.put_note("index", "key", b"old")
+    cache.put_note("index", "key", b"new")
+    assert cache.note("index", "key") == b"new"
+
+
+@given(content=st.binary(max_size=20), at=st.integers(0, 80), bit=st.integers(0, 7))
+def test_no_damage_to_a_note_goes_unnoticed(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, at: int, bit: int
+) -> None:
+    cache = Cache(tmp_path_factory.mktemp("cache"))
+    cache.put_note("index", "key", content)
+    path = _only_file(cache)
+    whole = bytearray(path.read_bytes())
+    whole[at % len(whole)] ^= 1 << bit
+    path.write_bytes(whole)
+    assert cache.note("index", "key") is None
+    assert _files(cache) == []
+
+
+def test_a_note_in_the_place_of_another_counts_as_damaged(cache: Cache) -> None:
+    cache.put_note("index", "one", b"content")
+    one = _only_file(cache)
+    cache.put_note("index", "two", b"content")
+    (two,) = set(_files(cache)) - {one}
+    one.replace(two)
+    assert cache.note("index", "two") is None
+
+
+def test_many_threads_may_write_and_read_the_same(cache: Cache) -> None:
+    contents = [bytes([number % 4]) * 50_000 for number in range(200)]
+    with ThreadPoolExecutor(16) as pool:
+        digests = list(pool.map(cache.write, contents))
+        assert list(pool.map(cache.read, digests)) == contents
+    assert len(_files(cache)) == 4
+
+
+def test_a_killed_process_leaves_nothing_that_is_read(cache: Cache) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom brolly.cache import Cache\n"
+        "cache = Cache(Path(sys.argv[1]))\nprint('ready', flush=True)\n"
+        "while True:\n    cache.write(b'x' * 4_000_000)\n"
+    )
+    for turn in range(5):
+        with subprocess.Popen([sys.executable, "-c", program, cache.root], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            while not _files(cache) and not turn:
+                pass
+            process.send_signal(signal.SIGKILL)
+    assert cache.read(Digest.of(b"x" * 4_000_000)) in {None, b"x" * 4_000_000}
+    kept = [path for path in _files(cache) if not path.name.startswith(".tmp-")]
+    assert len(kept) <= 1
+
+
+def test_what_is_half_written_goes_after_an_hour(cache: Cache) -> None:
+    cache.write(b"chart")
+    abandoned = _only_file(cache).with_name(".tmp-1-abandoned")
+    abandoned.write_bytes(b"cha")
+    written = abandoned.stat().st_mtime
+    assert cache.prune(now=written + 3000, unused_for=1e9) == Usage(0, 0)
+    assert cache.prune(now=written + 4000, unused_for=1e9) == Usage(1, 3)
+    assert cache.usage() == Usage(1, 5)
+
+
+def test_what_was_read_lately_is_not_pruned(cache: Cache) -> None:
+    old, read = cache.write(b"old"), cache.write(b"read")
+    for path in _files(cache):
+        os.utime(path, (1000, 1000))
+    cache.read(read)
+    cache.prune(now=100_000, unused_for=10_000)
+    assert cache.read(old) is None
+    assert cache.read(read) == b"read"
+
+
+def test_the_environment_says_where_the_cache_is() -> None:
+    chosen = {"HOME": "/home/me", "XDG_CACHE_HOME": "/var/cache/me", "BROLLY_CACHE": "/mnt/shared"}
+    assert default_path(chosen) == Path("/mnt/shared")
+    assert default_path({"HOME": "/home/me", "XDG_CACHE_HOME": "/var/cache/me"}) == Path("/var/cache/me/brolly")
+    assert default_path({"HOME": "/home/me", "XDG_CACHE_HOME": "relative"}) == Path("/home/me/.cache/brolly")
+    assert default_path({"HOME": "/home/me"}) == Path("/home/me/.cache/brolly")

@@ -1,0 +1,189 @@
+"""The cache: content by its digest, and small notes beside it. What is damaged counts as absent.
+
+Everything in it can be fetched again, so nothing is synced to disk and no lock is taken: a file is written under a name
+of its own and then moved into place, and whatever is read is checked against its digest. Several processes may use one
+cache at once, and a process may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from brolly.errors import WorldError
+from brolly.oci import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_TEMPORARY: Final = ".tmp-"
+_ABANDONED_SECONDS: Final = 3600
+# a link in the place of a file or folder is never followed: the cache may stand on a shared disk
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the cache holds: files, and their size in bytes."""
+
+    files: int
+    size: int
+
+
+def default_path(environ: Mapping[str, str]) -> Path:
+    """Say where the cache is: `BROLLY_CACHE`, else `brolly` in the XDG cache folder (relative paths there are void)."""
+    if chosen := environ.get("BROLLY_CACHE"):
+        return Path(chosen).absolute()
+    base = environ.get("XDG_CACHE_HOME", "")
+    if Path(base).is_absolute():
+        return Path(base, "brolly")
+    return Path(environ.get("HOME") or Path.home(), ".cache", "brolly")
+
+
+class Cache:
+    """A folder of blobs named by their sha256, and of notes named by the sha256 of their key.
+
+    Every method raises WorldError when the disk does not do as it should; a missing or damaged file is no such fault.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def read(self, digest: str) -> bytes | None:
+        """Give the content of this digest, or None. Damaged content is removed."""
+        path = self._blob(Digest.parse(digest))
+        content = _read(path)
+        if content is None or Digest.of(content) == digest:
+            return content
+        _remove(path)
+        return None
+
+    def write(self, content: bytes) -> Digest:
+        """Keep the content; gives its digest. It is written even where it is already: that heals a damaged copy."""
+        digest = Digest.of(content)
+        self._write(self._blob(digest), content)
+        return digest
+
+    def note(self, kind: str, key: str) -> bytes | None:
+        """Give the note of this kind and key, or None. A damaged one is removed."""
+        path = self._note(kind, key)
+        checksum, _, content = (_read(path) or b"").partition(b"\n")
+        if checksum == _checksum(kind, key, content):
+            return content
+        if checksum:
+            _remove(path)
+        return None
+
+    def put_note(self, kind: str, key: str, content: bytes) -> None:
+        """Keep a note: something small that may change, such as what a server said about a file."""
+        self._write(self._note(kind, key), _checksum(kind, key, content) + b"\n" + content)
+
+    def usage(self) -> Usage:
+        """Count what is there."""
+        sizes = [status.st_size for _, status in self._files()]
+        return Usage(len(sizes), sum(sizes))
+
+    def prune(self, *, now: float, unused_for: float) -> Usage:
+        """Remove what was neither written nor read for so many seconds; gives what was removed.
+
+        What a killed process left half written goes after an hour.
+        """
+        removed = []
+        for path, status in self._files():
+            limit = _ABANDONED_SECONDS if path.name.startswith(_TEMPORARY) else unused_for
+            if now - status.st_mtime > limit:
+                _remove(path)
+                removed.append(status.st_size)
+        return Usage(len(removed), sum(removed))
+
+    def _blob(self, digest: Digest) -> Path:
+        return self.root / "sha256" / digest.hex[:2] / digest.hex
+
+    def _note(self, kind: str, key: str) -> Path:
+        return self.root / "notes" / kind / Digest.of(key.encode("utf-8", "surrogatepass")).hex
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            _make_folder(self.root, path.parent)
+            _replace(path, content)
+        except OSError as error:
+            raise WorldError(
+                f"writing to the cache, {path}: {error.strerror or error}",
+                hint="make room, or choose another folder with BROLLY_CACHE",
+            ) from error
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                path = Path(folder, name)
+                with suppress(FileNotFoundError):  # another process may remove it meanwhile
+                    yield path, path.lstat()
+
+
+def _checksum(kind: str, key: str, content: bytes) -> bytes:
+    """Bind a note to its place, so that one that was moved or cut counts as damaged."""
+    place = f"{kind}\0{key}\0".encode("utf-8", "surrogatepass")
+    return Digest.of(place + content).encode()
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        handle = os.open(path, _READ)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if path.is_symlink():
+            return None
+        raise _unreadable(path, error) from error
+    try:
+        return _regular_content(handle)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    finally:
+        os.close(handle)
+
+
+def _regular_content(handle: int) -> bytes | None:
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        return None
+    with suppress(OSError):  # its time says when it was last of use; a read-only cache works too
+        os.utime(handle)
+    with os.fdopen(handle, "rb", closefd=False) as file:
+        return file.read()
+
+
+def _unreadable(path: Path, error: OSError) -> WorldError:
+    return WorldError(
+        f"reading the cache, {path}: {error.strerror or error}", hint="choose another folder with BROLLY_CACHE"
+    )
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _make_folder(root: Path, folder: Path) -> None:
+    """Make the folders below the root; only their owner may enter. A link in their place is refused."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for part in (*reversed([parent for parent in folder.parents if root in parent.parents]), folder):
+        part.mkdir(mode=0o700, exist_ok=True)
+        if not stat.S_ISDIR(part.lstat().st_mode):
+            raise NotADirectoryError(20, "a link stands where the cache has a folder", str(part))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(temporary, _CREATE, 0o600), "wb") as file:
+            file.write(content)
+        temporary.replace(path)
+    except BaseException:
+        _remove(temporary)
+        raise

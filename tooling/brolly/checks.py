@@ -1,0 +1,295 @@
+"""Policy: what may be published. A check is a function in a table, from one release and Helm's answers to findings."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from brolly import schemas, values
+from brolly.definition import LocalChart, Target
+from brolly.findings import Finding, Location, Rule, Severity, printable
+from brolly.rendering import EngineFailure, LintReport, Rendering
+from brolly.sources import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from brolly.authored import Authored, Overlay
+    from brolly.chart import Chart
+    from brolly.document import Document, Route
+    from brolly.rendering import TemplatePlace
+    from brolly.sources import Component
+
+VALUES_SCHEMA: Final = Rule("values/schema", Severity.ERROR, "a value that a chart's schema refuses")
+VALUES_TYPE: Final = Rule("values/type", Severity.ERROR, "values under a chart's key that are no mapping")
+BROKEN_SCHEMA: Final = Rule("values/broken-schema", Severity.ERROR, "a values schema that Helm refuses")
+REMOTE_SCHEMA: Final = Rule("values/remote-schema", Severity.WARNING, "a values schema that leads out of its chart")
+NOT_AS_WRITTEN: Final = Rule("values/not-as-written", Severity.WARNING, "a setting that Helm passes over in silence")
+OVERLAY_KEY: Final = Rule("values/overlay-key", Severity.ERROR, "an overlay's value that reaches no release")
+LINT: Final = Rule("helm/lint", Severity.ERROR, "`helm lint --strict` fails")
+LINT_UPSTREAM: Final = Rule("helm/lint-upstream", Severity.WARNING, "`helm lint --strict` fails for a chart of others")
+RENDER: Final = Rule("helm/render", Severity.ERROR, "Helm cannot render a release")
+ENGINE: Final = Rule("helm/engine", Severity.ERROR, "Helm's engine gave no answer")
+NO_ENGINE: Final = Rule("helm/no-engine", Severity.WARNING, "lint and render were left out: Helm's engine is not here")
+
+RULES: Final = (
+    VALUES_SCHEMA,
+    VALUES_TYPE,
+    BROKEN_SCHEMA,
+    REMOTE_SCHEMA,
+    NOT_AS_WRITTEN,
+    OVERLAY_KEY,
+    LINT,
+    LINT_UPSTREAM,
+    RENDER,
+    ENGINE,
+    NO_ENGINE,
+)
+
+
+@dataclass(frozen=True)
+class Release:
+    """What Helm installs, once: the umbrella or one component, with one set of values.
+
+    `key` is the component's key, "" for the umbrella; `values` is what is given on top of the chart's defaults;
+    `overlay` is None for the bundle's own defaults.
+    """
+
+    key: str
+    name: str
+    namespace: str
+    package: bytes = field(repr=False)
+    chart: Chart = field(repr=False)
+    values: Mapping[str, Any] = field(repr=False)
+    overlay: Overlay | None = None
+
+    @property
+    def values_name(self) -> str:
+        """With which values: `defaults`, or the overlay's name."""
+        return self.overlay.name if self.overlay else "defaults"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What Helm's engine says of a release; None where it was not asked."""
+
+    lint: LintReport | EngineFailure | None = None
+    rendering: Rendering | EngineFailure | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a check looks at."""
+
+    authored: Authored
+    components: Sequence[Component]
+    release: Release
+    answer: Answer
+
+
+def releases(
+    authored: Authored, components: Sequence[Component], umbrella: tuple[bytes, Chart] | None
+) -> Iterator[Release]:
+    """List what Helm will install, with the defaults and with each overlay."""
+    for overlay in (None, *authored.overlays):
+        over = overlay.document.data if overlay else {}
+        if umbrella:
+            yield Release("", authored.bundle.name, "default", *umbrella, over, overlay)
+            continue
+        written = authored.values.data if authored.values else {}
+        for component in components:
+            user = values.merge(values.for_release(written, component.key), values.for_release(over, component.key))
+            dependency = component.dependency
+            prefix = f"{dependency.target_namespace}-" if dependency.target_namespace else ""
+            namespace = dependency.target_namespace or "default"
+            yield Release(
+                component.key, prefix + component.key, namespace, component.package, component.chart, user, overlay
+            )
+
+
+def check_overlay_keys(authored: Authored) -> Iterator[Finding]:
+    """Under kustomize an overlay's keys are dependencies or `global`: others would reach nobody."""
+    if authored.bundle.target is not Target.KUSTOMIZE:
+        return
+    from brolly.suggestions import did_you_mean
+
+    known = ("global", *(dependency.key for dependency in authored.bundle.dependencies))
+    for overlay in authored.overlays:
+        for key in overlay.document.data:
+            if key not in known:
+                yield OVERLAY_KEY.finding(
+                    f"{printable(key)!r} is no dependency of {authored.name}: no release would see it",
+                    overlay.document.location((key,), key=True),
+                    hint=did_you_mean(key, known) or f"keys here: {', '.join(known)}",
+                )
+
+
+def check_author_schema(authored: Authored) -> Iterator[Finding]:
+    """Under kustomize the author's own schema holds for values.yaml, and for it with each overlay."""
+    schema = authored.sources.files.get(SCHEMA)
+    if not schema or authored.bundle.target is not Target.KUSTOMIZE:
+        return
+    written = authored.values.data if authored.values else {}
+    for overlay in (None, *authored.overlays):
+        over = overlay.document.data if overlay else {}
+        documents = _documents(authored, overlay)
+        fallback = Location(authored.sources.path(SCHEMA))
+        yield from _judged(schema, values.merge(written, over), (), authored.name, documents, fallback)
+
+
+def check_values(subject: Subject) -> Iterator[Finding]:
+    """Judge the values of every chart of the release by the chart's own schema, as Helm will."""
+    release = subject.release
+    documents = _documents(subject.authored, release.overlay)
+    prefix = (release.key,) if release.key else ()
+    try:
+        instance, notes = values.effective(release.chart, release.values)
+    except values.ValuesError as error:
+        at = next((document.location(prefix) for document in documents), _component_place(subject, release.key))
+        yield VALUES_TYPE.finding(f"{release.name}: {printable(str(error))}", at)
+        return
+    if release.overlay is None:
+        yield from _noted(subject, notes, prefix)
+    for one in instance.walk():
+        schema = one.chart.schema
+        if schema:
+            path = (*prefix, *one.path)
+            fallback = _schema_place(subject, path)
+            yield from _judged(schema, one.values, path, ".".join(path) or release.name, documents, fallback)
+
+
+def _schema_place(subject: Subject, path: tuple[str, ...]) -> Location:
+    return _component_place(subject, path[0]) if path else Location(subject.authored.sources.path(SCHEMA))
+
+
+def _noted(subject: Subject, notes: Sequence[values.Note], prefix: tuple[str, ...]) -> Iterator[Finding]:
+    for note in notes:
+        path = (*prefix, *note.path)
+        # what upstream charts do inside themselves is not the author's to mend
+        if len(path) <= 1:
+            yield NOT_AS_WRITTEN.finding(printable(note.message), _component_place(subject, path[0] if path else ""))
+
+
+def _judged(
+    schema: bytes,
+    data: Mapping[str, Any],
+    path: tuple[str, ...],
+    owner: str,
+    documents: Sequence[Document],
+    fallback: Location,
+) -> Iterator[Finding]:
+    try:
+        violations = schemas.judge(schema, data)
+    except schemas.RemoteReference as error:
+        yield REMOTE_SCHEMA.finding(
+            f"the values schema of {owner} refers to {printable(error.reference)}: "
+            "it is not fetched, so the values were not checked here",
+            fallback,
+            hint="Helm fetches it at every render; ask the chart's author to embed it",
+        )
+        return
+    except schemas.SchemaFault as error:
+        yield BROKEN_SCHEMA.finding(f"Helm refuses the values schema of {owner}: {printable(str(error))}", fallback)
+        return
+    for violation in violations:
+        route = (*path, *violation.route)
+        dotted = ".".join(map(str, route)) or "values"
+        at, depth = _written_at(route, documents, fallback)
+        hint = "" if depth == len(route) else f"the value comes from the chart; set {dotted} in values.yaml"
+        yield VALUES_SCHEMA.finding(f"{dotted}: {printable(violation.message)}", at, hint=hint)
+
+
+def _written_at(route: Route, documents: Sequence[Document], fallback: Location) -> tuple[Location, int]:
+    """Find where the author wrote a value, or the nearest thing around it: the place and how deep it lies."""
+    if route and route[0] != "global" and "global" in route[:2]:
+        route = route[1:]  # a release's `global` is written at the top
+    for depth in range(len(route), 0, -1):
+        for document in documents:
+            if document.has(route[:depth]):
+                return document.location(route[:depth]), depth
+    return fallback, 0
+
+
+def _documents(authored: Authored, overlay: Overlay | None) -> tuple[Document, ...]:
+    over = (overlay.document,) if overlay else ()
+    return (*over, authored.values) if authored.values else over
+
+
+def _component_place(subject: Subject, key: str) -> Location:
+    dependency = subject.authored.bundle.dependency(key)
+    return subject.authored.definition.location(dependency.route if dependency else ("name",))
+
+
+def check_lint(subject: Subject) -> Iterator[Finding]:
+    """Pass on what `helm lint --strict` says; for charts of others, as a warning."""
+    lint, release = subject.answer.lint, subject.release
+    if not isinstance(lint, LintReport) or lint.passes:
+        return
+    failure = subject.answer.rendering if isinstance(subject.answer.rendering, EngineFailure) else None
+    rule = LINT if not release.key or _is_local(subject, release.key) else LINT_UPSTREAM
+    for message in lint.messages:
+        if message.level in {"info", "unknown"} or (failure and _same_fault(message.message, failure)):
+            continue
+        path = f"{release.chart.name}/{message.path}" if message.path else ""
+        at = _template_place(subject, path, 1, 1)
+        yield rule.finding(f"{_titled(release)}: {printable(message.message)}", at)
+
+
+def _same_fault(message: str, failure: EngineFailure) -> bool:
+    return failure.kind == "values-schema" or "schema" in message or "template" in message or "execut" in message
+
+
+def _titled(release: Release) -> str:
+    return release.name + (f" with overlay {release.overlay.name}" if release.overlay else "")
+
+
+def check_rendering(subject: Subject) -> Iterator[Finding]:
+    """Say why Helm cannot render the release."""
+    for failure in (subject.answer.rendering, subject.answer.lint):
+        if not isinstance(failure, EngineFailure):
+            continue
+        if failure.kind == "values-schema" and any(
+            finding.code in {VALUES_SCHEMA.code, BROKEN_SCHEMA.code} for finding in check_values(subject)
+        ):
+            return  # said already, at the value that was written
+        rule = ENGINE if failure.kind in {"timeout", "memory", "crash"} else RENDER
+        place: TemplatePlace | None = failure.place
+        at = _template_place(subject, place.path, place.line, place.column) if place else _blamed(subject)
+        yield rule.finding(f"{_titled(subject.release)}: {printable(failure.message)}", at)
+        return
+
+
+def _blamed(subject: Subject) -> Location:
+    overlay = subject.release.overlay
+    return Location(overlay.document.path) if overlay else _component_place(subject, subject.release.key)
+
+
+def _is_local(subject: Subject, key: str) -> bool:
+    return any(
+        component.key == key and isinstance(component.dependency.repository, LocalChart)
+        for component in subject.components
+    )
+
+
+def _template_place(subject: Subject, path: str, line: int, column: int) -> Location:
+    """Turn Helm's path of a template into a file that the author can edit, else into the dependency."""
+    _, _, inside = path.partition("/")
+    key = subject.release.key
+    if not key and inside.startswith("charts/"):
+        key, _, inside = inside.removeprefix("charts/").partition("/")
+    files = subject.authored.sources
+    if not key:
+        own = inside if inside in files.files else ""
+        return Location(files.path(own), line, column, line, column + 1) if own else _component_place(subject, "")
+    for component in subject.components:
+        repository = component.dependency.repository
+        if component.key == key and isinstance(repository, LocalChart):
+            local = posixpath.normpath(posixpath.join(repository.path, inside))
+            if local in files.files:
+                return Location(files.path(local), line, column, line, column + 1)
+    return _component_place(subject, key)
+
+
+AUTHORED_CHECKS: Final[tuple[Callable[[Authored], Iterator[Finding]], ...]] = (check_overlay_keys, check_author_schema)
+RELEASE_CHECKS: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (check_values, check_lint, check_rendering)

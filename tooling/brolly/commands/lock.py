@@ -1,0 +1,55 @@
+"""`brolly lock`: resolve, and write bundle.lock."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from brolly import workspace
+from brolly.commands.run import failures, open_shop, print_json, show_findings
+from brolly.pipeline.locking import Locking, check_locks, lock_bundles
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lock bundles, or check that their locks are good."""
+    with open_shop(args, "Locking") as (shop, _):
+        names = workspace.bundle_names(shop.workspace, args.bundles)
+        if args.check:
+            drafts = check_locks(shop, names)
+            locked = []
+        else:
+            upgrade = frozenset(filter(None, args.upgrade)) if args.upgrade is not None else None
+            locked = lock_bundles(shop, names, upgrade=upgrade)
+            drafts = [one.draft for one in locked]
+    code = show_findings(args, drafts)
+    if args.output == "json":
+        findings = [finding for draft in drafts for finding in draft.findings]
+        print_json({"locks": [_facts(one) for one in locked], "findings": findings, "failures": failures(drafts)})
+    elif not args.quiet:
+        for one in locked:
+            _print(one)
+        if args.check and not code:
+            print(f"locks are current: {', '.join(names)}")
+    return code
+
+
+def _facts(one: Locking) -> dict[str, object]:
+    return {
+        "bundle": one.draft.name,
+        "changed": one.is_changed,
+        "moves": list(one.moves),
+        "dependencies": list(one.lock.dependencies) if one.lock else [],
+    }
+
+
+def _print(one: Locking) -> None:
+    if one.lock is None:
+        print(f"{one.draft.name}: not locked", file=sys.stderr)
+        return
+    state = "locked" if one.is_changed else "unchanged"
+    print(f"{one.draft.name}: {state} ({len(one.lock.dependencies)} dependencies)")
+    for move in one.moves:
+        print(f"  {move}")

@@ -1,0 +1,82 @@
+"""`brolly render`: the final objects, as `helm template` prints them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from brolly import rendering, workspace
+from brolly.commands.run import failures, open_shop, print_json, show_findings
+from brolly.errors import UsageError
+from brolly.pipeline.rendering import Rendered, render_bundle
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render bundles."""
+    value_files = [(path, _read(path)) for path in args.values or ()]
+    with open_shop(args, "Rendering", needs_engine=True) as (shop, _):
+        names = workspace.bundle_names(shop.workspace, args.bundles)
+        if value_files and len(names) > 1:
+            raise UsageError("--values are for one bundle", hint=f"name it: brolly render {names[0]} --values FILE")
+        results = [render_bundle(shop, name, value_files) for name in names]
+    drafts = [draft for draft, _ in results]
+    code = show_findings(args, drafts)
+    if args.output_dir:
+        _write(Path(args.output_dir), results_by_bundle(results), include_crds=args.include_crds)
+    elif args.output == "json":
+        releases = [_facts(draft.name, one) for draft, found in results for one in found]
+        findings = [finding for draft in drafts for finding in draft.findings]
+        print_json({"releases": releases, "findings": findings, "failures": failures(drafts)})
+    else:
+        _print(results, include_crds=args.include_crds)
+    return code
+
+
+def results_by_bundle(results: Sequence[tuple[Any, Sequence[Rendered]]]) -> dict[str, Sequence[Rendered]]:
+    """Order the rendered releases by their bundles' names."""
+    return {draft.name: found for draft, found in results}
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"reading {path}: {error.strerror}") from error
+
+
+def _print(results: Sequence[tuple[Any, Sequence[Rendered]]], *, include_crds: bool) -> None:
+    several = sum(len(found) for _, found in results) > 1
+    for draft, found in results:
+        for one in found:
+            if several:
+                print(f"# Bundle: {draft.name}, release: {one.release.name}, namespace: {one.release.namespace}")
+            print(rendering.text(one.rendering, include_crds=include_crds), end="")
+
+
+def _write(folder: Path, results: dict[str, Sequence[Rendered]], *, include_crds: bool) -> None:
+    for bundle, found in results.items():
+        for one in found:
+            content = rendering.text(one.rendering, include_crds=include_crds).encode()
+            path = folder / bundle / f"{one.release.name}.yaml"
+            workspace.write_file(path, content)
+            print(path)
+
+
+def _facts(bundle: str, one: Rendered) -> dict[str, Any]:
+    return {
+        "bundle": bundle,
+        "release": one.release.name,
+        "namespace": one.release.namespace,
+        "values": dict(one.release.values),
+        "objects": [_object(manifest) for manifest in one.rendering.manifests],
+        "hooks": [_object(hook) for hook in one.rendering.hooks],
+        "notes": one.rendering.notes,
+    }
+
+
+def _object(manifest: rendering.Manifest) -> dict[str, Any]:
+    return {"source": manifest.source, "object": manifest.data}

@@ -1,0 +1,362 @@
+"""Helm's own engine, in a process of its own: bounded in time and memory, without a network, restarted when it dies."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+
+import msgspec
+
+from brolly.engine_worker import Answer, Fault, Hello, Request, read_frame, write_frame
+from brolly.errors import UsageError
+from brolly.rendering import (
+    CrdFile,
+    EngineFailure,
+    LintReport,
+    Rendering,
+    RenderingError,
+    failure,
+    from_templates,
+    lint_report,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_DISTRIBUTION: Final = "helm-python-sdk"
+_HINT: Final = "pip install 'brolly[helm]'"
+# nobody serves the discard port: what respects a proxy fails at once
+_NO_PROXY: Final = "http://127.0.0.1:9"
+_KEPT_ENVIRONMENT: Final = (
+    "PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHONHOME", "HELM_C_LIB", "GOGC", "GOMAXPROCS",
+)  # fmt: skip
+_GO_DEATH: Final = re.compile(r"^(?:fatal error|panic|SIG[A-Z]+): .*", re.MULTILINE)
+_OUT_OF_MEMORY: Final = re.compile(r"out of memory|cannot allocate memory|MemoryError|failed to map segment")
+_STDERR_BYTES: Final = 4096
+Frame = TypeVar("Frame", bound=msgspec.Struct)
+
+
+class EngineUnavailable(UsageError):  # noqa: N818 - a state, like importlib's PackageNotFound
+    """Helm's engine is not installed, or cannot be loaded here."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What Helm says of a chart with one set of values."""
+
+    lint: LintReport | EngineFailure
+    rendering: Rendering | EngineFailure
+
+
+class Engine:
+    """Helm's engine. The worker starts with the first request and ends with the context; threads take turns.
+
+    `timeout` is in seconds and for one set of values, `memory` in bytes of address space: Go reserves generously, and
+    below 4 GiB ordinary umbrellas fail. An engine belongs to its process; it is neither pickled nor used after a fork.
+    """
+
+    def __init__(self, *, timeout: float = 60.0, memory: int = 6 << 30) -> None:
+        self._timeout = timeout
+        self._memory = memory
+        self._lock = threading.Lock()
+        self._worker: _Worker | None = None
+
+    @staticmethod
+    def available() -> bool:
+        """Say whether the engine is installed; nothing is loaded."""
+        return importlib.util.find_spec("helm_python") is not None
+
+    @staticmethod
+    def identity() -> str:
+        """Name the installed engine without starting it (`helm-python-sdk 0.2.2`), for a cache key; "" without one."""
+        try:
+            return f"{_DISTRIBUTION} {importlib.metadata.version(_DISTRIBUTION)}"
+        except importlib.metadata.PackageNotFoundError:
+            return ""
+
+    @property
+    def version(self) -> str:
+        """Helm's version, such as `v4.2.3`; EngineUnavailable if there is none."""
+        with self._lock:
+            return self._started().version
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker; a later request starts another."""
+        with self._lock:
+            self._drop()
+
+    def render(
+        self, package: bytes, values: Mapping[str, Any], *, name: str, namespace: str = "default"
+    ) -> Rendering | EngineFailure:
+        """Render a chart package as `helm install NAME` would."""
+        request = Request(package, (json.dumps(values),), ("render",), name, namespace)
+        return self._rendering(request, self._ask(request)[0])
+
+    def lint(
+        self, package: bytes, values: Mapping[str, Any], *, namespace: str = "default", strict: bool = True
+    ) -> LintReport | EngineFailure:
+        """Lint a chart package as `helm lint [--strict]` would."""
+        request = Request(package, (json.dumps(values),), ("lint",), namespace=namespace, strict=strict)
+        return _lint(self._ask(request)[0])
+
+    def values(self, package: bytes, values: Mapping[str, Any]) -> dict[str, Any] | EngineFailure:
+        """Give the values that templates would see: the charts' defaults under the given ones."""
+        answer = self._ask(Request(package, (json.dumps(values),), ("values",)))[0]
+        if "values" in answer.faults:
+            return _failure(answer.faults["values"])
+        merged: dict[str, Any] = json.loads(answer.results["values"])
+        return merged
+
+    def check(
+        self,
+        package: bytes,
+        values: Sequence[Mapping[str, Any]],
+        *,
+        name: str,
+        namespace: str = "default",
+        strict: bool = True,
+    ) -> tuple[Verdict, ...]:
+        """Lint and render a chart package with each of several values; one verdict each, in order."""
+        texts = tuple(json.dumps(each) for each in values)
+        request = Request(package, texts, ("lint", "render"), name, namespace, strict)
+        answers = self._ask(request)
+        return tuple(
+            Verdict(_lint(answer), self._rendering(msgspec.structs.replace(request, values=(text,)), answer))
+            for text, answer in zip(texts, answers, strict=True)
+        )
+
+    def stored_manifest(
+        self, package: bytes, values: Mapping[str, Any], *, name: str, namespace: str = "default"
+    ) -> str | EngineFailure:
+        """Give the manifest that `helm install` would store, from Helm's own install action (a dry run)."""
+        answer = self._ask(Request(package, (json.dumps(values),), ("install",), name, namespace))[0]
+        return _failure(answer.faults["install"]) if "install" in answer.faults else str(answer.results["install"])
+
+    def _rendering(self, request: Request, answer: Answer) -> Rendering | EngineFailure:
+        if "render" in answer.faults:
+            return _failure(answer.faults["render"])
+        rendered = answer.results["render"]
+        try:
+            return from_templates(rendered["templates"], crds=_crd_files(rendered["crds"]))
+        except RenderingError as error:
+            return self._in_helms_words(request, error)
+
+    def _in_helms_words(self, request: Request, error: RenderingError) -> EngineFailure:
+        """Ask Helm what it says of a document that we cannot read: rendering alone does not parse YAML."""
+        answer = self._ask(msgspec.structs.replace(request, wants=("install",)))[0]
+        return _failure(answer.faults.get("install") or Fault("template", str(error)))
+
+    def _ask(self, request: Request) -> tuple[Answer, ...]:
+        """Get one answer for each of the request's values; where the worker dies, the rest goes to the next one."""
+        answers: list[Answer] = []
+        with self._lock:
+            while len(answers) < len(request.values):
+                rest = msgspec.structs.replace(request, values=request.values[len(answers) :])
+                answers += self._answers(rest)
+        return tuple(answers)
+
+    def _answers(self, request: Request) -> Iterator[Answer]:
+        try:
+            worker = self._started()
+            worker.send(request, self._timeout)
+            for _ in request.values:
+                yield worker.receive(Answer, self._timeout)
+        except _WorkerDiedError as death:
+            self._worker = None
+            yield Answer(faults=dict.fromkeys(request.wants, death.fault))
+        except BaseException:
+            # an interrupted request leaves half a frame in the pipe
+            self._drop()
+            raise
+
+    def _started(self) -> _Worker:
+        if self._worker is not None and not self._worker.usable:
+            self._drop()
+        if self._worker is None:
+            if not self.available():
+                raise EngineUnavailable("Helm's engine is not installed", hint=_HINT)
+            worker = _Worker(self._memory)
+            worker.greet(self._timeout)
+            self._worker = worker
+        return self._worker
+
+    def _drop(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.kill()
+
+
+class _WorkerDiedError(Exception):
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+class _Worker:
+    """One worker process, its folder and its pipes."""
+
+    def __init__(self, memory: int) -> None:
+        self.version = ""
+        self._expired = False
+        self._memory = memory
+        self._folder = tempfile.mkdtemp(prefix="brolly-engine-")
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "brolly.engine_worker", str(memory), self._folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self._folder,
+            env=_environment(self._folder),
+            # Ctrl-C is for the parent, which then ends the worker
+            start_new_session=True,
+        )
+        streams = (self._process.stdin, self._process.stdout, self._process.stderr)
+        self._requests, self._answers, self._errors = (cast("IO[bytes]", stream) for stream in streams)
+        self._stderr = _Stderr(self._errors.fileno())
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can take a request: something may have ended it while nobody looked."""
+        return not self._expired and self._process.poll() is None
+
+    def greet(self, seconds: float) -> None:
+        """Wait until the engine is loaded; EngineUnavailable if it cannot be."""
+        try:
+            hello = self.receive(Hello, seconds)
+        except _WorkerDiedError as death:
+            raise EngineUnavailable(f"Helm's engine does not start: {death}", hint=_HINT) from death
+        if hello.fault:
+            self.kill()
+            raise EngineUnavailable(f"Helm's engine does not load: {hello.fault}", hint=_HINT)
+        self.version = hello.version
+
+    def send(self, frame: msgspec.Struct, seconds: float) -> None:
+        """Send one frame; _WorkerDiedError if that cannot be done in time."""
+        self._stderr.forget()
+        with self._limited(seconds):
+            write_frame(self._requests, frame)
+
+    def receive(self, shape: type[Frame], seconds: float) -> Frame:
+        """Wait for one frame; _WorkerDiedError if none comes in time."""
+        with self._limited(seconds):
+            return read_frame(self._answers, shape)
+
+    @contextmanager
+    def _limited(self, seconds: float) -> Iterator[None]:
+        timer = threading.Timer(seconds, self._expire)
+        timer.start()
+        try:
+            yield
+        except (EOFError, BrokenPipeError, msgspec.DecodeError) as error:
+            raise _WorkerDiedError(self._fault_of_death(seconds)) from error
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._process.kill()
+
+    def _fault_of_death(self, seconds: float) -> Fault:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(2)
+        status = self._process.poll()
+        self.kill()
+        said = self._stderr.text()
+        if self._expired:
+            return Fault("timeout", f"Helm's engine gave no answer within {seconds:g} s")
+        if status == -signal.SIGKILL or _OUT_OF_MEMORY.search(said):
+            return Fault("memory", f"Helm's engine ran out of memory, which is limited to {self._memory >> 20} MiB")
+        # Go's own account goes on with the stacks of all its threads
+        cause = _GO_DEATH.search(said)
+        why = cause[0] if cause else f"exit status {status}\n{said}"
+        return Fault("crash", f"Helm's engine crashed: {why}")
+
+    def kill(self) -> None:
+        """End the process and remove what it left."""
+        self._process.kill()
+        self._process.wait()
+        self._stderr.join()
+        for pipe in (self._requests, self._answers, self._errors):
+            # what could not be sent any more raises once again
+            with suppress(OSError):
+                pipe.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _Stderr(threading.Thread):
+    """Reads what the worker writes to stderr, and keeps the beginning and the end: Go's cause comes first."""
+
+    def __init__(self, pipe: int) -> None:
+        super().__init__(name="brolly-engine-stderr", daemon=True)
+        self._pipe = pipe
+        self._head = self._tail = b""
+        self.start()
+
+    def run(self) -> None:
+        while chunk := os.read(self._pipe, _STDERR_BYTES):
+            room = _STDERR_BYTES - len(self._head)
+            self._head += chunk[:room]
+            self._tail = (self._tail + chunk[room:])[-_STDERR_BYTES:]
+
+    def forget(self) -> None:
+        """Begin anew, for the next request."""
+        self._head = self._tail = b""
+
+    def text(self) -> str:
+        """Give what was kept."""
+        return "\n...\n".join(part.decode(errors="replace") for part in (self._head, self._tail) if part)
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """Give the worker's whole environment, which Go reads at its start: no secrets, no user's Helm, no cluster."""
+    kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    here = str(Path(__file__).resolve().parent.parent)
+    paths = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
+    proxies = {
+        name: _NO_PROXY for proxy in ("http_proxy", "https_proxy", "all_proxy") for name in (proxy, proxy.upper())
+    }
+    private = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), folder)
+    return (
+        {"GOTRACEBACK": "none", "GOGC": "200"}
+        | kept
+        | proxies
+        | private
+        | {"KUBECONFIG": os.devnull, "PYTHONPATH": paths}
+    )
+
+
+def _failure(fault: Fault) -> EngineFailure:
+    return failure("other" if fault.kind == "values" else fault.kind, fault.message)
+
+
+def _lint(answer: Answer) -> LintReport | EngineFailure:
+    if "lint" in answer.faults:
+        return _failure(answer.faults["lint"])
+    report = answer.results["lint"]
+    return lint_report(report["messages"], report["errors"])
+
+
+def _crd_files(crds: Sequence[Sequence[str]]) -> tuple[CrdFile, ...]:
+    """Order the CRD files by chart: Helm loads subcharts in random order."""
+    ordered = sorted(crds, key=lambda crd: crd[0].removesuffix(crd[1]).split("/"))
+    return tuple(CrdFile(source, content) for source, _, content in ordered)

@@ -1,0 +1,257 @@
+"""The program that holds Helm's engine: it reads requests from stdin and answers on stdout until stdin ends.
+
+The engine is a Go library. A template can make it recurse until it kills its process, run for ever or eat all memory,
+and it must not be loaded in a process that forks: so it gets a process of its own, started by `brolly.engine`.
+A frame is a length of 8 bytes, big-endian, and a MessagePack body.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import platform
+import re
+import resource
+import select
+import shutil
+import struct
+import sys
+import threading
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Want = Literal["render", "install", "lint", "values"]
+FaultKind = Literal["values", "template", "load", "timeout", "memory", "crash", "other"]
+
+MAX_ANSWER: Final = 256 << 20
+_LENGTH: Final = struct.Struct(">Q")
+_LINT_FOLDER: Final = re.compile(r"\S*/helm-lint\d+/?")
+Frame = TypeVar("Frame", bound=msgspec.Struct)
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What is wanted of one chart package, for each of several values (JSON texts). Each gets an `Answer`, in order."""
+
+    package: bytes
+    values: tuple[str, ...]
+    wants: tuple[Want, ...]
+    name: str = "release-name"
+    namespace: str = "default"
+    strict: bool = True
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why something could not be done."""
+
+    kind: FaultKind
+    message: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """For each want either a result or a fault."""
+
+    results: dict[str, Any] = {}
+    faults: dict[str, Fault] = {}
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """The first frame: the version of Helm, or why there is no engine."""
+
+    version: str = ""
+    fault: str = ""
+
+
+def write_frame(stream: IO[bytes], frame: msgspec.Struct) -> None:
+    """Write one frame."""
+    body = msgspec.msgpack.encode(frame)
+    stream.write(_LENGTH.pack(len(body)))
+    stream.write(body)
+    stream.flush()
+
+
+def read_frame(stream: IO[bytes], shape: type[Frame]) -> Frame:
+    """Read one frame; EOFError where the stream ends."""
+    head = stream.read(_LENGTH.size)
+    size = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 0
+    body = stream.read(size)
+    if not size or len(body) != size:
+        raise EOFError
+    return msgspec.msgpack.decode(body, type=shape)
+
+
+def main() -> None:
+    """Serve until stdin ends. The arguments are the limit of the address space in bytes, and a folder to work in."""
+    memory, folder = int(sys.argv[1]), sys.argv[2]
+    requests, answers = _take_streams()
+    threading.Thread(target=_leave_with_parent, args=(requests.fileno(), folder), daemon=True).start()
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _close_network()
+    write_frame(answers, _hello())
+    while True:
+        try:
+            request = read_frame(requests, Request)
+        except EOFError:
+            return
+        for values in request.values:
+            _answer(answers, request, values, folder)
+
+
+def _take_streams() -> tuple[IO[bytes], IO[bytes]]:
+    """Keep stdin and stdout for frames: what a library prints goes to stderr, what it reads is empty."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return requests, answers
+
+
+def _leave_with_parent(requests: int, folder: str) -> None:
+    """End as soon as nobody can write a request any more, even in the middle of an endless template.
+
+    Linux' PR_SET_PDEATHSIG is no help: it fires when the thread that started this process ends.
+    """
+    poll = select.poll()
+    poll.register(requests, 0)
+    poll.poll()
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
+
+
+def _close_network() -> None:
+    """Refuse sockets other than local ones: Helm fetches a values schema's remote references while it validates.
+
+    A proxy that nobody serves (see `engine`) stops that too, except for loopback addresses, which Go never proxies.
+    Where this system call filter cannot be set, the proxy is all there is.
+    """
+    known = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}.get(platform.machine())
+    if sys.platform != "linux" or known is None:
+        return
+    architecture, socket = known
+    load, equal, leave = 0x20, 0x15, 0x06
+    filters = (
+        (load, 0, 0, 4),  # the architecture,
+        (equal, 0, 5, architecture),
+        (load, 0, 0, 0),  # the call's number,
+        (equal, 0, 3, socket),
+        (load, 0, 0, 16),  # and its first argument: the address family
+        (equal, 1, 0, 1),  # AF_UNIX
+        (leave, 0, 0, 0x50000 | 13),  # SECCOMP_RET_ERRNO, EACCES
+        (leave, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+    )
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in filters))
+    program = ctypes.create_string_buffer(struct.pack("@HP", len(filters), ctypes.addressof(code)))
+    libc = ctypes.CDLL(None)
+    # PR_SET_NO_NEW_PRIVS, then PR_SET_SECCOMP with SECCOMP_MODE_FILTER
+    libc.prctl(38, 1, 0, 0, 0)
+    libc.prctl(22, 2, program)
+
+
+def _hello() -> Hello:
+    try:
+        import helm_python
+    except Exception as error:  # noqa: BLE001 - whatever keeps the library from loading is said to the parent
+        return Hello(fault=f"{type(error).__name__}: {error}")
+    return Hello(version=helm_python.helm_sdk_version())
+
+
+def _answer(answers: IO[bytes], request: Request, values: str, folder: str) -> None:
+    results: dict[str, Any] = {}
+    faults: dict[str, Fault] = {}
+    for want in request.wants:
+        try:
+            results[want] = _WORK[want](request, json.loads(values), folder)
+        except MemoryError:
+            faults[want] = Fault("memory", "the engine's process is out of memory")
+        except Exception as error:
+            fault = _fault(error)
+            if fault is None:
+                raise
+            faults[want] = fault
+    write_frame(answers, _bounded(Answer(results, faults)))
+
+
+def _bounded(answer: Answer) -> Answer:
+    size = sum(len(path) + len(text) for path, text in answer.results.get("render", {}).get("templates", {}).items())
+    if size <= MAX_ANSWER:
+        return answer
+    fault = Fault("memory", f"the templates give {size >> 20} MiB, more than {MAX_ANSWER >> 20} MiB")
+    return Answer({}, dict.fromkeys((*answer.results, *answer.faults), fault))
+
+
+def _fault(error: Exception) -> Fault | None:
+    import helm_python as helm
+
+    kinds: tuple[tuple[type[Exception], FaultKind], ...] = (
+        (helm.HelmRenderError, "template"),
+        (helm.HelmReleaseError, "template"),
+        (helm.HelmValuesError, "values"),
+        (helm.HelmChartLoadError, "load"),
+        (helm.HelmChartInvalidError, "load"),
+        (helm.HelmInvalidArgError, "load"),
+        (helm.HelmError, "other"),
+    )
+    return next((Fault(kind, str(error)) for shape, kind in kinds if isinstance(error, shape)), None)
+
+
+def _render(request: Request, values: dict[str, Any], _folder: str) -> dict[str, Any]:
+    import helm_python
+
+    # a handle is good for one render: Helm changes the chart while it processes dependencies
+    with helm_python.Chart.load_archive(request.package) as chart:
+        templates = chart.render(values, name=request.name, namespace=request.namespace)
+        # after the render, so that those of disabled subcharts are gone and aliases are in the names
+        crds = [(crd["filename"], crd["name"], crd["data"]) for crd in chart.crds]
+    return {"templates": templates, "crds": crds}
+
+
+def _install(request: Request, values: dict[str, Any], _folder: str) -> str:
+    import helm_python
+
+    with (
+        helm_python.Chart.load_archive(request.package) as chart,
+        helm_python.Config(storage_driver="memory") as memory,
+    ):
+        release = memory.install(chart, request.name, values, namespace=request.namespace, dry_run="client")
+    return str(release.get("manifest", ""))
+
+
+def _lint(request: Request, values: dict[str, Any], folder: str) -> dict[str, Any]:
+    import helm_python
+
+    # Helm lints files only; it unpacks a name that ends in .tgz below TMPDIR and removes that again
+    path = os.path.join(folder, "chart.tgz")  # noqa: PTH118 - pathlib costs start-up time
+    with open(path, "wb") as package:  # noqa: PTH123
+        package.write(request.package)
+    report = helm_python.lint(path, values, strict=request.strict, namespace=request.namespace)
+    messages = [(said["severity"], _below(said["path"]), _below(said["error"])) for said in report["messages"]]
+    return {"messages": messages, "errors": [_below(error) for error in report["errors"]]}
+
+
+def _below(text: str) -> str:
+    """Take the temporary folder out of Helm's texts."""
+    return _LINT_FOLDER.sub("", text)
+
+
+def _values(request: Request, values: dict[str, Any], _folder: str) -> str:
+    import helm_python
+
+    with helm_python.Chart.load_archive(request.package) as chart:
+        return json.dumps(chart.merge_values(values))
+
+
+_WORK: Final[dict[Want, Callable[[Request, dict[str, Any], str], Any]]] = {
+    "render": _render,
+    "install": _install,
+    "lint": _lint,
+    "values": _values,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Resolve: definition → lock. The only step that asks repositories which versions there are."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from brolly import authored, lock, workspace
+from brolly.chart import Chart, ChartError, read_package
+from brolly.definition import Dependency, LocalChart
+from brolly.errors import BrollyError
+from brolly.findings import Finding, Rule, Severity, printable
+from brolly.lock import Lock, LockedDependency
+from brolly.pipeline.shop import Draft, Shop, fetch_address, read, side_by_side
+from brolly.sources import LOCK
+from brolly.versions import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from brolly.authored import Authored
+
+UNRESOLVED: Final = Rule("lock/unresolved", Severity.ERROR, "no version fits")
+BAD_CHART: Final = Rule("lock/bad-chart", Severity.ERROR, "a chart that Helm would not load")
+OTHER_CHART: Final = Rule("lock/other-chart", Severity.ERROR, "a local chart of another name or version than asked")
+NOT_VENDORED: Final = Rule("lock/not-vendored", Severity.ERROR, "a local chart without its own dependencies")
+
+RULES: Final = (UNRESOLVED, BAD_CHART, OTHER_CHART, NOT_VENDORED)
+
+_DOWNLOADS: Final = 8
+
+Resolution = tuple[LockedDependency | None, tuple[Finding, ...]]
+
+
+@dataclass(frozen=True)
+class Locking:
+    """What `lock` did for one bundle; `moves` says it in words, one per dependency that changed."""
+
+    draft: Draft
+    lock: Lock | None
+    is_changed: bool = False
+    moves: tuple[str, ...] = ()
+
+
+def lock_bundles(shop: Shop, names: Sequence[str], *, upgrade: frozenset[str] | None = None) -> list[Locking]:
+    """Resolve bundles and write their locks; `upgrade` names the dependencies to move (empty: all; None: none)."""
+
+    def step(name: str) -> Locking:
+        draft = read(shop, name)
+        try:
+            return _lock_bundle(shop, draft, upgrade)
+        except BrollyError as error:
+            return Locking(replace(draft, fault=error), None)
+
+    return side_by_side(shop, step, names)
+
+
+def check_locks(shop: Shop, names: Sequence[str]) -> list[Draft]:
+    """Say what `lock` would change for a reason in this repository; no network, nothing written."""
+
+    def step(name: str) -> Draft:
+        draft = read(shop, name)
+        return draft.found(authored.lock_findings(draft.authored)) if draft.authored else draft
+
+    return side_by_side(shop, step, names)
+
+
+def _lock_bundle(shop: Shop, draft: Draft, upgrade: frozenset[str] | None) -> Locking:
+    # a damaged lock is written anew: what is wrong with it stops nobody here
+    damaged = draft.sources.path(LOCK)
+    draft = replace(
+        draft, findings=tuple(one for one in draft.findings if not (one.location and one.location.path == damaged))
+    )
+    wrote = draft.authored
+    if wrote is None or any(finding.severity is Severity.ERROR for finding in draft.findings):
+        return Locking(draft, None)
+    shop.progress(draft.name, "resolving")
+    with ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="resolve") as executor:
+        resolved = list(executor.map(lambda one: _resolve(shop, wrote, one, upgrade), wrote.bundle.dependencies))
+    draft = draft.found(finding for _, found in resolved for finding in found)
+    entries = {entry.key: entry for entry, _ in resolved if entry}
+    if any(found for _, found in resolved) or len(entries) < len(wrote.bundle.dependencies):
+        return Locking(draft, None)
+    made = lock.make(wrote.bundle, entries)
+    is_changed = workspace.write_file(shop.workspace.bundles / draft.name / LOCK, lock.serialize(made))
+    return Locking(draft, made, is_changed, tuple(_moves(wrote.lock, made)))
+
+
+def _moves(old: Lock | None, new: Lock) -> Iterator[str]:
+    for entry in new.dependencies:
+        before = old.dependency(entry.key) if old else None
+        if before is None:
+            yield f"{entry.key} {entry.version}"
+        elif before.version != entry.version:
+            yield f"{entry.key} {before.version} -> {entry.version}"
+        elif before != entry:
+            yield f"{entry.key} {entry.version} (other content)"
+    for entry in old.dependencies if old else ():
+        if new.dependency(entry.key) is None:
+            yield f"{entry.key} removed"
+
+
+def _resolve(shop: Shop, wrote: Authored, dependency: Dependency, upgrade: frozenset[str] | None) -> Resolution:
+    if isinstance(dependency.repository, LocalChart):
+        return _resolve_local(wrote, dependency, dependency.repository)
+    before = _comparable(wrote, dependency)
+    moves = upgrade is not None and (not upgrade or bool(upgrade & {dependency.key, dependency.name}))
+    if before and not moves and lock.is_allowed(dependency, before):
+        return before, ()
+    from brolly.repositories import Republished, Unresolvable
+
+    url = fetch_address(shop.workspace.config.mirrors, dependency.repository.url)
+    try:
+        candidate = shop.repositories().find(url, dependency.name, str(dependency.constraint))
+    except Unresolvable as error:
+        at = wrote.definition.location((*dependency.route, "version"))
+        return None, (UNRESOLVED.finding(printable(str(error)), at, hint=error.hint),)
+    package = shop.repositories().fetch(url, dependency.name, candidate, digest=None, manifest_digest=None)
+    entry = LockedDependency(
+        digest=str(package.digest),
+        name=dependency.name,
+        repository=dependency.repository.url,
+        version=package.version,
+        alias=dependency.alias,
+        manifest=str(package.manifest_digest or ""),
+    )
+    if before and before.version == entry.version and before.digest != entry.digest:
+        raise Republished(dependency.name, entry.version, dependency.repository.url, before.digest, entry.digest)
+    return entry, ()
+
+
+def _comparable(wrote: Authored, dependency: Dependency) -> LockedDependency | None:
+    """Give the locked entry, if it is for the same chart of the same repository."""
+    entry = wrote.lock.dependency(dependency.key) if wrote.lock else None
+    asked = (dependency.name, lock.canonical(dependency.repository))
+    return entry if entry and (entry.name, entry.repository) == asked else None
+
+
+def _resolve_local(wrote: Authored, dependency: Dependency, repository: LocalChart) -> Resolution:
+    local = wrote.local[dependency.key]
+    at = wrote.definition.location((*dependency.route, "repository"))
+    try:
+        chart = read_package(local.package)
+    except ChartError as error:
+        return None, (BAD_CHART.finding(f"the chart of {dependency.key} cannot be read: {printable(str(error))}", at),)
+    entry = LockedDependency(
+        digest=local.digest,
+        name=chart.name,
+        repository=lock.canonical(repository),
+        version=chart.version,
+        alias=dependency.alias,
+    )
+    return entry, tuple(_local_faults(wrote, dependency, repository, chart))
+
+
+def _local_faults(wrote: Authored, dependency: Dependency, repository: LocalChart, chart: Chart) -> Iterator[Finding]:
+    vendored = {subchart.name for subchart in chart.subcharts}
+    missing = [required.name for required in chart.requirements if required.name not in vendored]
+    if missing:
+        yield NOT_VENDORED.finding(
+            f"the chart of {dependency.key} lacks its own dependencies: {printable(', '.join(missing))}",
+            wrote.definition.location((*dependency.route, "repository")),
+            hint=f"vendor them: helm dependency update {wrote.sources.path(repository.path)}",
+        )
+    if chart.name != dependency.name:
+        yield OTHER_CHART.finding(
+            f"the local chart is named {chart.name!r}, not {printable(dependency.name)!r}",
+            wrote.definition.location((*dependency.route, "name")),
+            hint=f"write `name: {chart.name}`, with `alias: {dependency.key}` to keep its key",
+        )
+    if not dependency.constraint.allows(Version.parse(chart.version)):
+        yield OTHER_CHART.finding(
+            f"{printable(str(dependency.constraint))} does not allow the local chart's version, {chart.version}",
+            wrote.definition.location((*dependency.route, "version")),
+            hint=f"write `version: {chart.version}`",
+        )

@@ -1,0 +1,85 @@
+"""Render: the final objects of every release, through Helm's engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from brolly import authored, checks, document, values
+from brolly.authored import Overlay
+from brolly.errors import BrollyError, UsageError
+from brolly.findings import has_errors
+from brolly.pipeline.building import compile_bundle, fetch_components, releases_of
+from brolly.pipeline.shop import Draft, Shop, read
+from brolly.rendering import EngineFailure, Rendering
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from brolly.checks import Release
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A release with its objects; `values` is what the bundle and the operator set on top of the chart's defaults."""
+
+    release: Release = field(repr=False)
+    rendering: Rendering = field(repr=False)
+
+
+def render_bundle(
+    shop: Shop, name: str, value_files: Sequence[tuple[str, bytes]]
+) -> tuple[Draft, tuple[Rendered, ...]]:
+    """Render one bundle with operators' values (path, content), later files over earlier ones."""
+    draft = read(shop, name)
+    try:
+        return _render(shop, draft, value_files)
+    except BrollyError as error:
+        return replace(draft, fault=error), ()
+
+
+def _render(shop: Shop, draft: Draft, value_files: Sequence[tuple[str, bytes]]) -> tuple[Draft, tuple[Rendered, ...]]:
+    wrote = draft.authored
+    overlay, faults = _operator(value_files)
+    draft = draft.found(faults)
+    if wrote:
+        wrote = replace(wrote, overlays=overlay)
+        draft = draft.found((*authored.lock_findings(wrote), *checks.check_overlay_keys(wrote)))
+    if wrote is None or wrote.lock is None or has_errors(draft.findings):
+        return draft, ()
+    components, found = fetch_components(shop, wrote)
+    draft = draft.found(found)
+    compiled, found = compile_bundle(wrote, components, shop.settings)
+    draft = draft.found(found)
+    if compiled is None or has_errors(draft.findings):
+        return draft, ()
+    if shop.engines is None:
+        raise UsageError("rendering needs Helm's engine", hint="pip install 'brolly[helm]'")
+    enabled, releases = releases_of(wrote, components, compiled)
+    rendered: list[Rendered] = []
+    for release in releases:
+        if bool(release.overlay) != bool(overlay):
+            continue
+        with shop.engines.lend() as engine:
+            answer = engine.render(
+                release.package, dict(release.values), name=release.name, namespace=release.namespace
+            )
+        subject = checks.Subject(wrote, enabled, release, checks.Answer(rendering=answer))
+        if isinstance(answer, EngineFailure):
+            draft = draft.found((*checks.check_values(subject), *checks.check_rendering(subject)))
+        else:
+            rendered.append(Rendered(release, answer))
+    return draft, tuple(rendered)
+
+
+def _operator(value_files: Sequence[tuple[str, bytes]]) -> tuple[tuple[Overlay, ...], list[Any]]:
+    """Merge the operator's files into one overlay, as Helm merges several -f; the last file gives the places."""
+    found: list[Any] = []
+    merged: dict[str, Any] = {}
+    last = None
+    for path, content in value_files:
+        read_file, faults = document.read(content, path, strict=False)
+        found += faults
+        if read_file is not None:
+            merged, last = values.merge(merged, read_file.data), read_file
+    return ((Overlay("the given values", replace(last, data=merged)),) if last else ()), found

@@ -1,0 +1,257 @@
+"""Registries over HTTP: the `Registry` port on oras' provider. Importing this module loads oras and requests.
+
+Source: the OCI distribution-spec 1.1, and what registries really do where it is silent.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from brolly.oci import Blob, Descriptor, Digest
+from brolly.registry.addresses import is_loopback, origin_of, shown
+from brolly.registry.client import Client, said
+from brolly.registry.credentials import Credential, Lookup, find_credential
+from brolly.registry.port import (
+    MANIFEST_TYPES,
+    MAX_MANIFEST,
+    NotFound,
+    Patience,
+    RegistryMisbehaved,
+    RegistryRefused,
+    is_digest,
+    quoted,
+    read_manifest,
+    require_blob,
+    require_digest,
+    require_own_digest,
+    require_reference,
+    require_size,
+)
+from brolly.registry.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    import requests
+
+_ACCEPT: Final = {"Accept": ", ".join(MANIFEST_TYPES)}
+_MAX_PAGES: Final = 10_000
+# what registries answer to a PUT whose upload they no longer know, or know to be half done
+_UPLOAD_LOST: Final = frozenset({400, 404, 416})
+
+
+class OciRegistry:
+    """A `Registry` at a host. Safe to share between threads.
+
+    Plain HTTP is spoken to loopback hosts (unless there is a `ca_file`) and to any host with `plain_http`. The
+    credential is the one given, else the one that helm or docker stored for this host. `redirect_hosts` are hosts in
+    private networks to which the registry may send us, such as an object store.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        plain_http: bool | None = None,
+        ca_file: Path | None = None,
+        patience: Patience = Patience(),  # noqa: B008 (a frozen value)
+        credential: Credential | None = None,
+        redirect_hosts: Collection[str] = (),
+    ) -> None:
+        if plain_http is None:
+            plain_http = ca_file is None and is_loopback(origin_of(f"https://{host}").host)
+        transport = Transport(patience, ca_file=ca_file, redirect_hosts=redirect_hosts)
+        self.host = host
+        self._client = Client(
+            host,
+            transport,
+            lambda: Lookup(credential) if credential else find_credential(host, os.environ),
+            plain_http=plain_http,
+        )
+
+    def tags(self, repository: str) -> tuple[str, ...]:
+        """See `Registry`."""
+        return tuple(sorted({tag for page in self._pages(repository) for tag in _tags_of(page) if _is_tag(tag)}))
+
+    def resolve(self, repository: str, reference: str) -> Descriptor | None:
+        """See `Registry`."""
+        url = self._client.url(repository, "manifests", reference)
+        response = self._client.do_request(url, "HEAD", headers=dict(_ACCEPT))
+        if response.status_code == 404:
+            return None
+        told = _told(response) if response.status_code == 200 else None
+        if told is None:
+            # some registries give no digest, or refuse HEAD
+            found = self._manifest(repository, reference)
+            return found.descriptor if found else None
+        if is_digest(reference) and told.digest != reference:
+            raise RegistryMisbehaved(f"{shown(url)}: the registry says that this is {told.digest}")
+        return told
+
+    def manifest(self, repository: str, reference: str) -> Blob:
+        """See `Registry`."""
+        found = self._manifest(repository, reference)
+        if found is None:
+            raise NotFound(f"{self.location(repository, reference)}: there is no such manifest")
+        return found
+
+    def has_blob(self, repository: str, digest: str) -> bool:
+        """See `Registry`."""
+        url = self._client.url(repository, "blobs", Digest.parse(digest))
+        response = self._client.do_request(url, "HEAD")
+        if response.status_code == 404:
+            return False
+        _good(response)
+        return True
+
+    def blob(self, repository: str, descriptor: Descriptor, *, max_size: int) -> bytes:
+        """See `Registry`."""
+        url = self._client.url(repository, "blobs", Digest.parse(descriptor.digest))
+        require_size(shown(url), descriptor, max_size)
+        response = self._client.do_request(url, limit=descriptor.size)
+        if response.status_code == 404:
+            raise NotFound(f"{shown(url)}: there is no such blob")
+        content = _good(response).content
+        require_blob(shown(url), descriptor, content)
+        return content
+
+    def put_blob(self, repository: str, blob: Blob) -> None:
+        """See `Registry`."""
+        require_digest(self.host, blob.content, blob.descriptor.digest)
+        if self.has_blob(repository, blob.descriptor.digest):
+            return
+        response = self._upload(repository, blob)
+        if response.status_code in _UPLOAD_LOST:
+            # a retried PUT may find its upload finished, or half done: then begin a new one, once
+            if self.has_blob(repository, blob.descriptor.digest):
+                return
+            response = self._upload(repository, blob)
+        _require_same(_good(response), blob.descriptor.digest)
+
+    def put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
+        """See `Registry`."""
+        require_own_digest(require_reference(reference), manifest)
+        url = self._client.url(repository, "manifests", reference)
+        headers = {"Content-Type": manifest.descriptor.media_type}
+        response = _good(self._client.do_request(url, "PUT", manifest.content, headers))
+        if not _require_same(response, manifest.descriptor.digest):
+            stored = self.resolve(repository, reference)
+            if stored is None or stored.digest != manifest.descriptor.digest:
+                there = stored.digest if stored else "nothing"
+                raise RegistryMisbehaved(f"{shown(url)}: holds {there}, not {manifest.descriptor.digest}")
+
+    def location(self, repository: str, tag: str) -> str:
+        """See `Registry`."""
+        return f"oci://{self.host}/{repository}{'@' if is_digest(tag) else ':'}{tag}"
+
+    def _pages(self, repository: str) -> Iterator[requests.Response]:
+        url: str | None = self._client.url(repository, "tags")
+        seen: set[str] = set()
+        while url is not None:
+            response = self._client.do_request(url, repository=repository)
+            if response.status_code == 404:
+                return
+            yield _good(response)
+            seen.add(url)
+            url = self._next_page(response)
+            if url in seen or len(seen) > _MAX_PAGES:
+                raise RegistryMisbehaved(f"{shown(response.url)}: its pages have no end")
+
+    def _next_page(self, response: requests.Response) -> str | None:
+        link = response.links.get("next", {}).get("url")
+        if not link:
+            return None
+        url = self._client.transport.target(response.url, link)
+        if origin_of(url) != origin_of(self._client.base):
+            raise RegistryMisbehaved(f"{shown(response.url)}: its next page is elsewhere, at {shown(url)}")
+        return url
+
+    def _manifest(self, repository: str, reference: str) -> Blob | None:
+        url = self._client.url(repository, "manifests", reference)
+        response = self._client.do_request(url, headers=dict(_ACCEPT), limit=MAX_MANIFEST)
+        if response.status_code == 404:
+            return None
+        content, place = _good(response).content, shown(url)
+        if len(content) > MAX_MANIFEST:
+            raise RegistryMisbehaved(f"{place}: the manifest has more than {MAX_MANIFEST} bytes")
+        if is_digest(reference):
+            require_digest(place, content, reference)
+        _require_same(response, Digest.of(content))
+        return read_manifest(place, content, response.headers.get("Content-Type", ""))
+
+    def _upload(self, repository: str, blob: Blob) -> requests.Response:
+        url = self._client.url(repository, "uploads")
+        opened = _good(self._client.do_request(url, "POST", headers={"Content-Length": "0"}))
+        location = opened.headers.get("Location")
+        if not location:
+            raise RegistryMisbehaved(f"{shown(url)}: opens an upload but says not where")
+        # the spec lets it be another host; then it has to be https and gets no credentials (the client sees to it)
+        target = self._client.transport.target(opened.url, location)
+        query = urlencode({"digest": blob.descriptor.digest})
+        return self._client.do_request(
+            f"{target}{'&' if '?' in target else '?'}{query}",
+            "PUT",
+            blob.content,
+            {"Content-Type": "application/octet-stream"},
+            repository=repository,
+        )
+
+
+def _good(response: requests.Response) -> requests.Response:
+    """Refuse every answer that is no success: RegistryRefused for 4xx, NotFound for 404."""
+    status, place = response.status_code, f"{response.request.method} {shown(response.url)}"
+    if 200 <= status < 300:
+        return response
+    words = said(response) or quoted(response.reason or "")
+    if status == 404:
+        raise NotFound(f"{place}: {words}")
+    if 400 <= status < 500:
+        raise RegistryRefused(f"{place}: refused ({status}): {words}")
+    raise RegistryMisbehaved(f"{place}: answers {status} {words}")
+
+
+def _told(response: requests.Response) -> Descriptor | None:
+    """Read the descriptor out of a HEAD's headers, None if they do not tell it all."""
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+    size = response.headers.get("Content-Length", "")
+    try:
+        digest = Digest.parse(response.headers.get("Docker-Content-Digest", ""))
+    except ValueError:
+        return None
+    if media_type not in MANIFEST_TYPES or not (size.isascii() and size.isdigit()):
+        return None
+    return Descriptor(media_type=media_type, digest=digest, size=int(size))
+
+
+def _require_same(response: requests.Response, digest: str) -> bool:
+    """Compare with the digest that the registry reports; False if it reports none of our kind."""
+    told = response.headers.get("Docker-Content-Digest", "")
+    if not told.startswith("sha256:"):
+        return False
+    if told != digest:
+        raise RegistryMisbehaved(f"{shown(response.url)}: the registry says {quoted(told)}, the content is {digest}")
+    return True
+
+
+class _Page(msgspec.Struct):
+    tags: list[str] | None
+
+
+def _tags_of(page: requests.Response) -> tuple[str, ...]:
+    try:
+        return tuple(msgspec.json.decode(page.content, type=_Page).tags or ())
+    except msgspec.DecodeError as error:
+        start = quoted(page.content[:80].decode(errors="replace"))
+        raise RegistryMisbehaved(f"{shown(page.url)}: is no list of tags but {start!r}") from error
+
+
+def _is_tag(text: str) -> bool:
+    try:
+        return bool(require_reference(text)) and not is_digest(text)
+    except ValueError:
+        return False

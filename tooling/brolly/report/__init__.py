@@ -1,0 +1,1 @@
+"""One findings model, many faces."""

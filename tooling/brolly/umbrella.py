@@ -1,0 +1,265 @@
+"""Target umbrella: compile a bundle to one Helm chart with locked, embedded subcharts.
+
+Chart.yaml carries exact versions: Helm matches subcharts by name and range in random order, so a range over two
+embedded versions of one chart picks the wrong one now and then (pkg/chart/v2/util/dependencies.go).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from brolly import chart as charts
+from brolly import helm
+from brolly.archive import MAX_FILE
+from brolly.chart import Chart, Requirement
+from brolly.definition import LocalChart
+from brolly.document import emit
+from brolly.findings import Finding, Rule, Severity, printable
+from brolly.sources import README, SCHEMA, VALUES
+from brolly.values_table import values_table
+from brolly.versions import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from brolly.definition import Bundle
+    from brolly.document import Document
+    from brolly.oci import Artifact
+    from brolly.sources import Component, Settings, Sources
+
+AMBIGUOUS: Final = Rule("umbrella/ambiguous-chart", Severity.ERROR, "two packages of one name and version differ")
+TOO_LARGE: Final = Rule("umbrella/package-too-large", Severity.ERROR, "Helm refuses a file of this size in a chart")
+NULL: Final = Rule("umbrella/null-value", Severity.ERROR, "a null that Helm does not honour in an umbrella")
+UNREADABLE: Final = Rule("umbrella/unreadable", Severity.ERROR, "the compiled chart cannot be read")
+LONG_README: Final = Rule("umbrella/long-readme", Severity.WARNING, "a README that weighs on every release record")
+
+RULES: Final = (AMBIGUOUS, TOO_LARGE, NULL, UNREADABLE, LONG_README)
+
+README_LIMIT: Final = 2048
+
+
+@dataclass(frozen=True)
+class Umbrella:
+    """A compiled umbrella chart: the .tgz, the chart as Helm will load it, the artifact, the table of its values."""
+
+    package: bytes = field(repr=False)
+    chart: Chart = field(repr=False)
+    artifact: Artifact = field(repr=False)
+    values_table: str = field(repr=False)
+
+
+def compile_bundle(
+    bundle: Bundle,
+    components: Sequence[Component],
+    sources: Sources,
+    definition: Document,
+    values: Document | None,
+    settings: Settings,
+    *,
+    inputs: str,
+    lock: str,
+) -> tuple[Umbrella | None, tuple[Finding, ...]]:
+    """Compile a bundle: the chart, or every reason why it cannot be.
+
+    `inputs` and `lock` are the digests of all inputs and of bundle.lock.
+    """
+    found = (
+        *_ambiguous(components, definition),
+        *_too_large(components, definition),
+        *_nulls(components, values),
+        *_long_readme(sources),
+    )
+    if any(finding.severity is Severity.ERROR for finding in found):
+        return None, found
+    required = tuple(_requirement(component) for component in components)
+    files = {
+        "Chart.yaml": _chart_yaml(bundle, required, settings, inputs=inputs, lock=lock),
+        "Chart.lock": _chart_lock(components, required, settings),
+        VALUES: sources.files.get(VALUES, b""),
+        README: _readme(bundle, components, sources),
+        **_templates(bundle, components, sources),
+        **{f"charts/{_file_name(component)}": component.package for component in components},
+    }
+    if SCHEMA in sources.files:
+        files[SCHEMA] = sources.files[SCHEMA]
+    try:
+        package, _ = helm.package_folder(files, bundle.name, settings.epoch)
+        chart = charts.read_package(package)
+    except ValueError as error:
+        at = definition.location(("name",))
+        return None, (*found, UNREADABLE.finding(f"{bundle.name} cannot be compiled: {printable(str(error))}", at))
+    artifact = helm.chart_artifact(package, chart, bundle.name, settings.epoch)
+    return Umbrella(package, chart, artifact, values_table(bundle, components, values)), found
+
+
+def _file_name(component: Component) -> str:
+    return f"{component.chart.name}-{component.chart.version}.tgz"
+
+
+def _requirement(component: Component) -> Requirement:
+    dependency = component.dependency
+    return Requirement(
+        name=component.chart.name,
+        version=exact(component.chart.version),
+        repository="" if isinstance(dependency.repository, LocalChart) else dependency.repository.url,
+        alias=dependency.alias,
+        condition=dependency.condition,
+        tags=dependency.tags,
+        import_values=dependency.import_values,
+    )
+
+
+def exact(version: str) -> str:
+    """Write a version so that Helm takes it for this one alone: `1.4` would be a range."""
+    return version if version.count(".") >= 2 else str(Version.parse(version))
+
+
+def _chart_yaml(
+    bundle: Bundle, required: Sequence[Requirement], settings: Settings, *, inputs: str, lock: str
+) -> bytes:
+    metadata = dict(bundle.metadata)
+    annotations = {
+        **metadata.pop("annotations", {}),
+        "io.brolly.bundle.inputs": inputs,
+        "io.brolly.bundle.lock": lock,
+        "io.brolly.bundle.target": str(bundle.target),
+        "org.opencontainers.image.created": helm.timestamp(settings.epoch),
+    }
+    data = {
+        "apiVersion": "v2",
+        "name": bundle.name,
+        "version": bundle.version,
+        "type": "application",
+        **metadata,
+        "annotations": dict(sorted(annotations.items())),
+        "dependencies": [_chart_yaml_dependency(requirement) for requirement in required],
+    }
+    return emit(data).encode()
+
+
+def _chart_yaml_dependency(requirement: Requirement) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "name": requirement.name,
+        "version": requirement.version,
+        "repository": requirement.repository,
+        "alias": requirement.alias,
+        "condition": requirement.condition,
+        "tags": list(requirement.tags),
+        "import-values": list(requirement.import_values),
+    }
+    return {name: value for name, value in fields.items() if value or name == "repository"}
+
+
+def _chart_lock(components: Sequence[Component], required: Sequence[Requirement], settings: Settings) -> bytes:
+    locked = [
+        Requirement(
+            name=requirement.name,
+            version=component.locked.version if requirement.repository else requirement.version,
+            repository=requirement.repository,
+        )
+        for component, requirement in zip(components, required, strict=True)
+    ]
+    data = {
+        # Helm leaves unknown fields alone: the content pin that it lacks (helm#9662) is `digest`
+        "dependencies": [
+            {
+                "name": entry.name,
+                "repository": entry.repository,
+                "version": entry.version,
+                "digest": component.locked.digest,
+            }
+            for component, entry in zip(components, locked, strict=True)
+        ],
+        "digest": helm.lock_digest(required, locked),
+        "generated": helm.timestamp(settings.epoch),
+    }
+    return emit(data).encode()
+
+
+def _readme(bundle: Bundle, components: Sequence[Component], sources: Sources) -> bytes:
+    written = sources.files.get(README, b"")
+    if written and len(written) < README_LIMIT:
+        return written
+    lines = [f"# {bundle.name}", ""]
+    if bundle.description:
+        lines += [bundle.description[:300], ""]
+    lines += ["| component | chart | version |", "|---|---|---|"]
+    size = len("\n".join(lines).encode())
+    for place, component in enumerate(components):
+        row = f"| {component.key} | {component.chart.name} | {component.chart.version} |"
+        size += len(row.encode()) + 1
+        if size > README_LIMIT - 120:
+            lines.append(f"| and {len(components) - place} more | | |")
+            break
+        lines.append(row)
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _templates(bundle: Bundle, components: Sequence[Component], sources: Sources) -> dict[str, bytes]:
+    written = sources.below("templates/")
+    if written:
+        return written
+    # without templates/ `helm lint --strict` fails and skips rendering
+    listing = "\n".join(
+        f"  {component.key} ({component.chart.name} {component.chart.version})" for component in components
+    )
+    return {"templates/NOTES.txt": f"{bundle.name} {bundle.version} installs:\n{listing}\n".encode()}
+
+
+def _ambiguous(components: Sequence[Component], definition: Document) -> Iterator[Finding]:
+    seen: dict[tuple[str, Version], Component] = {}
+    for component in components:
+        first = seen.setdefault((component.chart.name, Version.parse(component.chart.version)), component)
+        if first.package != component.package or first.chart.version != component.chart.version:
+            yield AMBIGUOUS.finding(
+                f"{component.key} and {first.key} both embed {component.chart.name} {component.chart.version}, "
+                f"but their packages differ ({first.locked.digest[:19]} and {component.locked.digest[:19]}): "
+                "Helm would take either of them for both",
+                definition.location(component.dependency.route),
+                hint="take both from one repository, or give one of the charts another version",
+            )
+
+
+def _too_large(components: Sequence[Component], definition: Document) -> Iterator[Finding]:
+    for component in components:
+        if len(component.package) > MAX_FILE:
+            yield TOO_LARGE.finding(
+                f"the package of {component.key} has {len(component.package)} bytes, Helm reads {MAX_FILE} at most",
+                definition.location(component.dependency.route),
+                hint="give it a bundle of its own, or set `target: kustomize`",
+            )
+
+
+def _nulls(components: Sequence[Component], values: Document | None) -> Iterator[Finding]:
+    if values is None:
+        return
+    for component in components:
+        for route in null_routes(values.data.get(component.key), (component.key,)):
+            yield NULL.finding(
+                f"{'.'.join(map(str, route))} is null: Helm keeps the default of {component.chart.name} here",
+                values.location(route),
+                hint="set the value that you want; only what an operator sets can be null, or use `target: kustomize`",
+            )
+
+
+def null_routes(data: Any, route: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    """Find the nulls below a place. A list's elements are the author's own: no default stands behind them."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            if value is None:
+                yield (*route, key)
+            else:
+                yield from null_routes(value, (*route, key))
+
+
+def _long_readme(sources: Sources) -> Iterator[Finding]:
+    size = len(sources.files.get(README, b""))
+    if size >= README_LIMIT:
+        from brolly.findings import Location
+
+        yield LONG_README.finding(
+            f"README.md has {size} bytes; the chart gets a short one in its place",
+            Location(sources.path(README)),
+            hint=f"keep it under {README_LIMIT} bytes: every release record of the bundle holds it",
+        )

@@ -1,0 +1,262 @@
+"""The workspace: where bundles lie, what is the same for all of them, and how outputs are written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+
+from brolly.archive import MAX_FILE, MAX_TOTAL
+from brolly.errors import UsageError, WorldError
+from brolly.findings import Finding, Location, Rule, Severity, printable
+from brolly.sources import Sources
+from brolly.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+LINK: Final = Rule("bundle/link", Severity.ERROR, "a link that leads out of the repository, to a folder or to nothing")
+FILE_TOO_LARGE: Final = Rule("bundle/file-too-large", Severity.ERROR, "a file that Helm would refuse to read")
+TOO_MUCH: Final = Rule("bundle/too-much", Severity.ERROR, "a bundle with more than a chart can hold")
+UNREADABLE: Final = Rule("bundle/unreadable-file", Severity.ERROR, "a file that cannot be read")
+
+RULES: Final = (LINK, FILE_TOO_LARGE, TOO_MUCH, UNREADABLE)
+
+_MAX_FILES: Final = 20_000
+_IGNORED: Final = {".git", "__pycache__", ".DS_Store"}
+DEFAULT_ADDRESS: Final = "oci://registry.example/bundles"
+
+
+class WorkspaceShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
+    """What is the same for all bundles of a repository."""
+
+    address: Annotated[
+        str,
+        msgspec.Meta(
+            title="Address",
+            description="Where clusters pull from: `oci://host/path`. A bundle is `<address>/<name>:<version>`.",
+            pattern="^oci://",
+        ),
+    ] = ""
+    publish: Annotated[
+        str,
+        msgspec.Meta(
+            title="Publish",
+            description="Where `brolly publish` copies to: `oci-layout:FOLDER` (a registry in a folder) or `oci://host/path`.",
+        ),
+    ] = "oci-layout:registry"
+    repositories: Annotated[
+        dict[str, str], msgspec.Meta(title="Repositories", description="What `@name` stands for in a definition.")
+    ] = {}
+    mirrors: Annotated[
+        dict[str, str],
+        msgspec.Meta(
+            title="Mirrors",
+            description="Where to fetch from instead: the beginning of a repository's address, and what replaces it. "
+            "Locks and published artifacts keep the canonical address.",
+        ),
+    ] = {}
+    labels: Annotated[
+        dict[str, str],
+        msgspec.Meta(
+            title="Labels",
+            description="Labels of generated objects: `part-of` and `version` give other keys to the two that hold the "
+            "bundle's name and version; every other entry is added as it is.",
+        ),
+    ] = {}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A repository of bundles: its folder and its configuration."""
+
+    root: Path
+    config: WorkspaceShape
+    config_path: Path
+
+    @property
+    def bundles(self) -> Path:
+        """Where the bundles lie."""
+        return self.root / "bundles"
+
+    @property
+    def dist(self) -> Path:
+        """Where `build` writes and `publish` reads."""
+        return self.root / "dist"
+
+
+def find(start: Path) -> Workspace:
+    """Find the workspace that a folder belongs to: the nearest brolly.toml, or pyproject.toml with [tool.brolly]."""
+    for folder in (start, *start.parents):
+        for name in ("brolly.toml", "pyproject.toml"):
+            path = folder / name
+            table = _table(path)
+            if table is not None:
+                return Workspace(folder, _config(table, path), path)
+    raise UsageError(
+        f"{start} belongs to no workspace",
+        hint="put an empty brolly.toml beside the bundles/ folder, or [tool.brolly] into pyproject.toml",
+    )
+
+
+def _table(path: Path) -> dict[str, Any] | None:
+    try:
+        data = tomllib.loads(path.read_bytes().decode())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    if path.name == "brolly.toml":
+        return data
+    table = data.get("tool", {}).get("brolly")
+    return table if isinstance(table, dict) else None
+
+
+def _config(table: dict[str, Any], path: Path) -> WorkspaceShape:
+    known = WorkspaceShape.__struct_encode_fields__
+    for name in table:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"known here: {', '.join(known)}"
+            raise UsageError(f"{path}: the workspace knows no setting {printable(name)!r}", hint=hint)
+    try:
+        return msgspec.convert(table, WorkspaceShape)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path}: {error}", hint="see schemas/workspace.schema.json") from error
+
+
+def json_schema() -> dict[str, Any]:
+    """Generate the JSON Schema of brolly.toml (draft 2020-12)."""
+    from brolly.shapes import published_schema
+
+    return published_schema(WorkspaceShape, "workspace", "A Brolly workspace")
+
+
+def bundle_names(workspace: Workspace, wanted: Iterable[str] = ()) -> tuple[str, ...]:
+    """Name the bundles, sorted: all, or those that are wanted (a name, or the path of a bundle's folder)."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(workspace.bundles) if entry.is_dir() and entry.name[0] != ".")
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{workspace.root} has no bundles/ folder", hint="write bundles/NAME/bundle.yaml, see the tutorial"
+        ) from error
+    chosen = tuple(dict.fromkeys(Path(name).name for name in wanted))
+    for name in chosen:
+        if name not in names:
+            hint = did_you_mean(name, names) or f"bundles here: {', '.join(names) or 'none'}"
+            raise UsageError(f"there is no bundle {printable(name)!r}", hint=hint)
+    return tuple(sorted(chosen)) or tuple(names)
+
+
+def read_sources(workspace: Workspace, name: str, extra: Iterable[str] = ()) -> tuple[Sources, tuple[Finding, ...]]:
+    """Read a bundle's files. `extra` names local charts outside its folder, relative to it (`../shared/chart`)."""
+    folder = workspace.bundles / name
+    found: list[Finding] = []
+    reader = _Reader(workspace.root, folder, found)
+    files = dict(reader.files(folder))
+    for path in extra:
+        if path.startswith("../"):
+            outside = Path(os.path.normpath(folder / path))
+            files |= dict(reader.files(outside)) if outside.is_dir() else dict(reader.file(outside))
+    return Sources(f"bundles/{name}", dict(sorted(files.items()))), tuple(found)
+
+
+@dataclass
+class _Reader:
+    """Reads files below a folder, within bounds; what cannot be read becomes a finding."""
+
+    root: Path
+    folder: Path
+    found: list[Finding]
+    total: int = 0
+    count: int = 0
+
+    def files(self, top: Path) -> Iterator[tuple[str, bytes]]:
+        try:
+            entries = sorted(os.scandir(top), key=lambda entry: entry.name)
+        except OSError as error:
+            self.fault(UNREADABLE, top, f"cannot be read: {error.strerror}")
+            return
+        for entry in entries:
+            if entry.name in _IGNORED:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from self.files(Path(entry.path))
+            else:
+                yield from self.file(Path(entry.path))
+
+    def file(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        if path.is_symlink() and not self.is_good_link(path):
+            return
+        try:
+            if not path.is_file():
+                self.fault(UNREADABLE, path, "is no regular file")
+                return
+            size = path.stat().st_size
+            content = path.read_bytes() if size <= MAX_FILE else b""
+        except OSError as error:
+            self.fault(UNREADABLE, path, f"cannot be read: {error.strerror}")
+            return
+        self.total += len(content)
+        self.count += 1
+        if size > MAX_FILE:
+            self.fault(FILE_TOO_LARGE, path, f"has {size} bytes, Helm reads at most {MAX_FILE} per file")
+        elif self.total > MAX_TOTAL or self.count > _MAX_FILES:
+            self.too_much()
+        else:
+            yield Path(os.path.relpath(path, self.folder)).as_posix(), content
+
+    def is_good_link(self, path: Path) -> bool:
+        try:
+            target = path.resolve(strict=True)
+        except (OSError, RuntimeError):
+            self.fault(LINK, path, "is a link to nothing")
+            return False
+        if not target.is_relative_to(self.root.resolve()):
+            self.fault(LINK, path, "is a link out of the repository")
+            return False
+        if target.is_dir():
+            self.fault(LINK, path, "is a link to a folder")
+            return False
+        return True
+
+    def too_much(self) -> None:
+        if not any(finding.code == TOO_MUCH.code for finding in self.found):
+            self.fault(TOO_MUCH, self.folder, f"holds more than {_MAX_FILES} files or {MAX_TOTAL} bytes")
+
+    def fault(self, rule: Rule, path: Path, message: str) -> None:
+        name = printable(Path(os.path.relpath(path, self.root)).as_posix())
+        hint = "copy what is needed into the bundle" if rule is LINK else "remove it from the bundle's folder"
+        self.found.append(rule.finding(f"{name} {message}", Location(name), hint=hint))
+
+
+def write_file(path: Path, content: bytes) -> bool:
+    """Write a file whole or not at all, and only if its bytes differ; say whether it was written."""
+    try:
+        if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(content)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise WorldError(f"writing {path}: {error.strerror or error}") from error
+    return True
+
+
+def epoch(environ: Mapping[str, str]) -> int:
+    """Read SOURCE_DATE_EPOCH (seconds, default 0)."""
+    text = environ.get("SOURCE_DATE_EPOCH", "0") or "0"
+    if not text.isdecimal() or int(text) > 0o77777777777:
+        raise UsageError(f"SOURCE_DATE_EPOCH is no number of seconds: {printable(text)!r}")
+    return int(text)
