@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from brolly.archive import Entry, stored_gzip, write_tar
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 def engine() -> ModuleType:

@@ -234,11 +234,13 @@ def times(count: int, answer: Answer) -> Callable[[Asked], Answer | None]:
 
 @contextlib.contextmanager
 def docker_registry(config: Mapping[str, Any] | None = None) -> Iterator[str]:
-    """Run docker-registry, its data in memory, and yield its host:port. `config` is merged into its configuration."""
+    """Run an empty docker-registry and yield its host:port. `config` is merged into its configuration."""
     program = peer("docker-registry")
-    merged = {"version": 0.1, "log": {"level": "info"}, "storage": {"inmemory": {}}, **(config or {})}
-    merged["http"] = {"addr": "127.0.0.1:0", **merged.get("http", {})}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        # not its storage in memory: that takes half a minute for 100 MB
+        storage = {"filesystem": {"rootdirectory": f"{folder}/data"}}
+        merged = {"version": 0.1, "log": {"level": "info"}, "storage": storage, **(config or {})}
+        merged["http"] = {"addr": "127.0.0.1:0", **merged.get("http", {})}
         path, log = Path(folder, "config.yml"), Path(folder, "log")
         path.write_text(json.dumps(merged))
         with log.open("wb") as out, subprocess.Popen([program, "serve", path], stdout=out, stderr=out) as process:

@@ -18,7 +18,7 @@ from registries import docker_registry
 if TYPE_CHECKING:
     from pathlib import Path
 
-METADATA = {
+METADATA: dict[str, Any] = {
     "description": "Says <hello> & goodbye\nin two lines",
     "home": "https://demo.example",
     "sources": ["https://code.example/demo", "https://mirror.example/demo"],
@@ -68,7 +68,7 @@ def test_the_digest_in_a_chart_lock_is_the_one_that_helm_accepts(tmp_path: Path)
     folder = tmp_path / "demo"
     for name, content in chart_files("sub").items():
         write(folder / "parts" / "sub" / name, content)
-    dependencies = [
+    dependencies: list[dict[str, Any]] = [
         {"name": "sub", "version": ">=1.0.0 <2", "repository": "file://parts/sub", "alias": "one", "tags": ["a", "b"]},
         {"name": "sub", "version": "1.x", "repository": "file://parts/sub", "condition": "x.y", "alias": "two",
          "import-values": ["data", {"parent": "p", "child": "c<"}]},
@@ -137,5 +137,5 @@ def test_helmignore_leaves_out_what_helm_leaves_out(rules: list[str]) -> None:
         except helm_python.HelmError:
             return  # Chart.yaml itself was ignored
     helms = {entry.name for entry in read_package(packed).files}
-    content = {path: text.encode() if isinstance(text, str) else text for path, text in files.items()}
-    assert set(helm.not_ignored(content)) == helms
+    ours = {path: text.encode() if isinstance(text, str) else text for path, text in files.items()}
+    assert set(helm.not_ignored(ours)) == helms

@@ -599,10 +599,11 @@ def test_a_key_twice_is_refused_as_kustomize_refuses_it() -> None:
     assert finding.message == "'data' stands in line 5 already; kustomize refuses the file"
 
 
-def test_a_document_that_begins_behind_the_separator_is_refused() -> None:
-    text = f"{RESOURCE}--- {{apiVersion: v1, kind: ConfigMap, metadata: {{name: b}}}}\n"
+@pytest.mark.parametrize(("before", "line"), [("", 1), (RESOURCE, 6)])
+def test_a_document_that_begins_behind_the_separator_is_refused(before: str, line: int) -> None:
+    text = f"{before}--- {{apiVersion: v1, kind: ConfigMap, metadata: {{name: b}}}}\n"
     finding = compiled(files={"resources/a.yaml": text}).only("kustomize/resource")
-    assert str(finding.location) == "bundles/shop/resources/a.yaml:6:4"
+    assert str(finding.location) == f"bundles/shop/resources/a.yaml:{line}:4"
 
 
 def test_an_object_twice_is_refused_in_the_second_file() -> None:

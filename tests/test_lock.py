@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from brolly import definition, document, lock
-from brolly.definition import Bundle
-from brolly.document import Document
-from brolly.findings import Finding
 from brolly.lock import Lock, LockedDependency
+
+if TYPE_CHECKING:
+    from brolly.definition import Bundle
+    from brolly.document import Document
+    from brolly.findings import Finding
 
 TEXT = (
     "apiVersion: brolly/v1alpha1\ntarget: umbrella\nname: shop\nversion: 1.0.0\ndependencies:\n"
@@ -55,10 +59,10 @@ def test_a_lock_is_sorted_yaml_without_times() -> None:
         "# Written by `brolly lock`: change bundle.yaml, not this file.\n"
         "apiVersion: brolly/v1alpha1\n"
         "dependencies:\n"
-        f'- alias: hello\n  digest: "{DIGEST}"\n  manifest: "{OTHER}"\n  name: podinfo\n'
-        '  repository: "oci://registry.example/charts"\n  version: "6.5.0"\n'
-        f'- digest: "{OTHER}"\n  name: own\n  repository: "file://charts/own"\n  version: "1.2.0"\n'
-        f'request: "{lock.request_digest(read()[1])}"\n'
+        f"  - alias: hello\n    digest: {DIGEST}\n    manifest: {OTHER}\n    name: podinfo\n"
+        "    repository: oci://registry.example/charts\n    version: 6.5.0\n"
+        f"  - digest: {OTHER}\n    name: own\n    repository: file://charts/own\n    version: 1.2.0\n"
+        f"request: {lock.request_digest(read()[1])}\n"
     )
 
 

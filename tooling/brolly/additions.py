@@ -142,8 +142,8 @@ def _documents(content: bytes, path: str) -> tuple[tuple[Document, ...], tuple[F
     documents: list[Document] = []
     found: list[Finding] = []
     above = 0
-    for part in re.split(rb"(?m)^---(?=[ \t\r\n]|\Z)", content.removeprefix(b"\xef\xbb\xbf")):
-        if above and part.splitlines()[:1] and not _is_blank(part.splitlines()[0]):
+    for place, part in enumerate(re.split(rb"(?m)^---(?=[ \t\r\n]|\Z)", content.removeprefix(b"\xef\xbb\xbf"))):
+        if place and not _is_blank(part.partition(b"\n")[0]):
             at = Location(path, above + 1, 4, above + 1, 5)
             hint = "begin the document in the next line"
             found.append(RESOURCE.finding("kustomize takes nothing but a comment behind ---", at, hint=hint))

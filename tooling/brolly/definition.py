@@ -314,7 +314,7 @@ def shape_finding(document: Document, route: Route, keyword: str, message: str) 
     at = document.location(route)
     value = at_route(document.data, route)
     name = str(route[-1]) if route else "the file"
-    if keyword == "type" and isinstance(value, (int, float, bool)) and "string" in message:
+    if keyword == "type" and isinstance(value, int | float) and message.endswith("text"):
         return SHAPE.finding(
             f"{name} is read as {_yaml_word(value)}, a text is expected", at, hint='put it in quotes: "..."'
         )

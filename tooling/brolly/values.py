@@ -384,7 +384,8 @@ def _import_all(node: _Node, notes: dict[Note, None]) -> None:
             if table is None:
                 _Noting(node.path, need.name, notes)("import-missing", f"nothing to import: {child} is no mapping")
             else:
-                merging.table_into(imported, _nested(parent, table), (), merges=True)
+                # an empty table is a new one in Helm, any other is shared with what it was imported from
+                merging.table_into(imported, _nested(parent, table or {}), (), merges=True)
     defaults = copied(values)
     merging.table_into(defaults, imported, (), merges=True)
     node.values = defaults
