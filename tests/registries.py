@@ -42,6 +42,8 @@ from brolly.registry.port import (
 
 _PACKAGES = {"docker-registry": "docker-registry", "oras": "oras", "cosign2": "cosign"}
 
+_MEMORY = Path("/dev/shm")  # noqa: S108 (a folder in memory, where there is one)
+
 USER, PASSWORD = "pusher", "s3cret:pass"
 # bcrypt of PASSWORD at the lowest cost
 HTPASSWD = f"{USER}:$2b$04$CrR2S0xeXoh3qGULWio/IeXYVHxJzNCChMhQvpr7jKwLnFq5CSAEe\n"
@@ -236,8 +238,8 @@ def times(count: int, answer: Answer) -> Callable[[Asked], Answer | None]:
 def docker_registry(config: Mapping[str, Any] | None = None) -> Iterator[str]:
     """Run an empty docker-registry and yield its host:port. `config` is merged into its configuration."""
     program = peer("docker-registry")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        # not its storage in memory: that takes half a minute for 100 MB
+    # not its own storage in memory: that takes half a minute for 100 MB
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None, ignore_cleanup_errors=True) as folder:
         storage = {"filesystem": {"rootdirectory": f"{folder}/data"}}
         merged = {"version": 0.1, "log": {"level": "info"}, "storage": storage, **(config or {})}
         merged["http"] = {"addr": "127.0.0.1:0", **merged.get("http", {})}

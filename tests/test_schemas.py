@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brolly import formats
-from brolly.schemas import RemoteReference, SchemaFault, Violation, judge, judge_parsed
+from brolly.schemas import RemoteReference, SchemaFault, Violation, formats, judge, judge_parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -417,6 +416,9 @@ ODD_SCHEMAS: Final = (
     {"$schema": "urn:x", "items": [{}]},
     {"$schema": "ftp://x/y"},
     {"$schema": ""},
+    {"$schema": "http://["},
+    {"$id": "http://["},
+    {"$ref": "http://["},
     {"$schema": 1},
     {"$schema": DRAFTS[7] + "x", "items": [{}]},
     {"$schema": "https://json-schema.org/draft-07/schema", "exclusiveMinimum": True},

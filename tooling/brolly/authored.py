@@ -104,7 +104,7 @@ def _definition(
         hint = (
             f"rename it: {near}"
             if near
-            else f"run `brolly new {posixpath.basename(sources.folder)}`, or remove the folder"
+            else "write one (docs/tutorial.md shows how), or remove the folder"
         )
         found.append(NO_DEFINITION.finding(f"{sources.folder} has no {DEFINITION}", Location(path), hint=hint))
         return None, None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from brolly import schemas, values
@@ -11,6 +12,7 @@ from brolly.definition import LocalChart, Target
 from brolly.findings import Finding, Location, Rule, Severity, printable
 from brolly.rendering import EngineFailure, LintReport, Rendering
 from brolly.sources import SCHEMA
+from brolly.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,6 +90,16 @@ class Subject:
     answer: Answer
 
 
+def beyond(answer: Answer, defaults: Answer) -> Answer:
+    """Give what an answer for an overlay says beyond the one for the defaults: a fault is said once."""
+    rendering = None if answer.rendering == defaults.rendering else answer.rendering
+    lint = answer.lint
+    if isinstance(lint, LintReport) and isinstance(defaults.lint, LintReport):
+        news = tuple(message for message in lint.messages if message not in defaults.lint.messages)
+        lint = replace(lint, messages=news)
+    return Answer(None if lint == defaults.lint else lint, rendering)
+
+
 def releases(
     authored: Authored, components: Sequence[Component], umbrella: tuple[bytes, Chart] | None
 ) -> Iterator[Release]:
@@ -112,8 +124,6 @@ def check_overlay_keys(authored: Authored) -> Iterator[Finding]:
     """Under kustomize an overlay's keys are dependencies or `global`: others would reach nobody."""
     if authored.bundle.target is not Target.KUSTOMIZE:
         return
-    from brolly.suggestions import did_you_mean
-
     known = ("global", *(dependency.key for dependency in authored.bundle.dependencies))
     for overlay in authored.overlays:
         for key in overlay.document.data:
@@ -195,19 +205,34 @@ def _judged(
     for violation in violations:
         route = (*path, *violation.route)
         dotted = ".".join(map(str, route)) or "values"
-        at, depth = _written_at(route, documents, fallback)
-        hint = "" if depth == len(route) else f"the value comes from the chart; set {dotted} in values.yaml"
+        is_unknown = violation.keyword == "additionalProperties"
+        at, depth = _written_at(route, documents, fallback, key=is_unknown)
+        hint = _known_sibling(schema, data, violation.route) if is_unknown else ""
+        if depth < len(route) and not is_unknown:
+            hint = f"the value comes from the chart; set {dotted} in values.yaml"
         yield VALUES_SCHEMA.finding(f"{dotted}: {printable(violation.message)}", at, hint=hint)
 
 
-def _written_at(route: Route, documents: Sequence[Document], fallback: Location) -> tuple[Location, int]:
+def _known_sibling(schema: bytes, data: Mapping[str, Any], route: Route) -> str:
+    """Suggest a name for an unknown one: what stands beside it, or what the schema speaks of."""
+    beside: Any = data
+    for step in route[:-1]:
+        beside = beside[step]
+    unknown = str(route[-1])
+    named = re.findall(r'"([A-Za-z][A-Za-z0-9_-]*)"\s*:', schema.decode("utf-8", "replace"))
+    return did_you_mean(unknown, [key for key in dict.fromkeys((*beside, *named)) if key != unknown])
+
+
+def _written_at(
+    route: Route, documents: Sequence[Document], fallback: Location, *, key: bool = False
+) -> tuple[Location, int]:
     """Find where the author wrote a value, or the nearest thing around it: the place and how deep it lies."""
     if route and route[0] != "global" and "global" in route[:2]:
         route = route[1:]  # a release's `global` is written at the top
     for depth in range(len(route), 0, -1):
         for document in documents:
             if document.has(route[:depth]):
-                return document.location(route[:depth]), depth
+                return document.location(route[:depth], key=key), depth
     return fallback, 0
 
 

@@ -313,12 +313,21 @@ def shape_finding(document: Document, route: Route, keyword: str, message: str) 
     """Say what a violation of one of our own schemas means, at its place."""
     at = document.location(route)
     value = at_route(document.data, route)
-    name = str(route[-1]) if route else "the file"
+    name = _written(route)
     if keyword == "type" and isinstance(value, int | float) and message.endswith("text"):
         return SHAPE.finding(
             f"{name} is read as {_yaml_word(value)}, a text is expected", at, hint='put it in quotes: "..."'
         )
-    return SHAPE.finding(f"{name}: {printable(message)}", at)
+    hint = did_you_mean(value, tuple(Target)) if keyword == "enum" and isinstance(value, str) else ""
+    return SHAPE.finding(f"{name}: {printable(message)}", at, hint=hint)
+
+
+def _written(route: Route) -> str:
+    """Name a place as a person would: its last key, an element of a list with the list's name."""
+    if not route:
+        return "the file"
+    last = route[-1]
+    return f"{route[-2]}[{last}]" if isinstance(last, int) and len(route) > 1 else str(last)
 
 
 def unknown_field(document: Document, route: Route) -> Finding:

@@ -288,7 +288,7 @@ class _Worker:
             return Fault("memory", f"Helm's engine ran out of memory, which is limited to {self._memory >> 20} MiB")
         # Go's own account goes on with the stacks of all its threads
         cause = _GO_DEATH.search(said)
-        why = cause[0] if cause else f"exit status {status}\n{said}"
+        why = cause[0] if cause else f"{_ending(status)}\n{said}"
         return Fault("crash", f"Helm's engine crashed: {why}")
 
     def kill(self) -> None:
@@ -343,6 +343,10 @@ def _environment(folder: str) -> dict[str, str]:
         | private
         | {"KUBECONFIG": os.devnull, "PYTHONPATH": paths}
     )
+
+
+def _ending(status: int | None) -> str:
+    return f"exit status {status}" if status is None or status >= 0 else signal.Signals(-status).name
 
 
 def _failure(fault: Fault) -> EngineFailure:

@@ -88,7 +88,8 @@ def main() -> None:
     """Serve until stdin ends. The arguments are the limit of the address space in bytes, and a folder to work in."""
     memory, folder = int(sys.argv[1]), sys.argv[2]
     requests, answers = _take_streams()
-    threading.Thread(target=_leave_with_parent, args=(requests.fileno(), folder), daemon=True).start()
+    leaving = threading.Thread(target=_leave_with_parent, args=(requests.fileno(), folder), daemon=True)
+    leaving.start()
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _close_network()
@@ -97,7 +98,7 @@ def main() -> None:
         try:
             request = read_frame(requests, Request)
         except EOFError:
-            return
+            return leaving.join()
         for values in request.values:
             _answer(answers, request, values, folder)
 

@@ -18,7 +18,7 @@ class Severity(enum.StrEnum):
     WARNING = "warning"
 
 
-class Location(msgspec.Struct, frozen=True, order=True):
+class Location(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True, rename="camel"):
     """A place in a file of the workspace.
 
     `path` is relative to the workspace, with slashes; lines and columns count from 1, in characters; the end is

@@ -276,7 +276,7 @@ def _less_equal(one: _Comparison, version: Version) -> bool:
 
 
 def _tilde(one: _Comparison, version: Version) -> bool:
-    anything = one.version.numbers == (0, 0, 0) and one.given in {0, 3}
+    anything = one.version.numbers == (0, 0, 0) and one.given == 3
     return version >= one.version and (anything or one.shares(version, min(one.given, 2)))
 
 

@@ -151,8 +151,10 @@ def releases_of(
 
 def _check(shop: Shop, wrote: Authored, components: tuple[Component, ...], compiled: Compiled) -> Iterator[Finding]:
     enabled, releases = releases_of(wrote, components, compiled)
+    defaults: dict[str, Answer] = {}
     for release, answer in zip(releases, _answers(shop, releases), strict=True):
-        subject = Subject(wrote, enabled, release, answer)
+        first = defaults.setdefault(release.key, answer)
+        subject = Subject(wrote, enabled, release, answer if first is answer else checks.beyond(answer, first))
         for check in checks.RELEASE_CHECKS:
             yield from check(subject)
     if shop.engines is None:

@@ -136,6 +136,9 @@ def read(shop: Shop, name: str) -> Draft:
     if wrote and (outside := authored.outside(wrote)):
         sources, found = workspace.read_sources(space, name, outside)
         wrote, faults = authored.read(name, sources, space.config.repositories, epoch)
+    # a file that is there and cannot be read has been said: it is not missing
+    unread = {finding.location.path for finding in found if finding.location}
+    faults = tuple(fault for fault in faults if not (fault.location and fault.location.path in unread))
     return Draft(name, sources, wrote).found((*found, *faults))
 
 

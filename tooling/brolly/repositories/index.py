@@ -300,8 +300,15 @@ def _text(value: Any, where: str, strict: bool) -> str:  # noqa: FBT001 - a row 
             raise IndexFault(f"{where} is no text")
 
 
+def _string(value: Any, where: str, strict: bool) -> str:  # noqa: FBT001, ARG001 - a row of a table
+    """Read a text of a chart's own metadata: sigs.k8s.io/yaml turns no number into a text behind an embedded pointer."""
+    if value is not None and not isinstance(value, str):
+        raise IndexFault(f"{where} is no text: put it in quotes")
+    return value or ""
+
+
 def _go_float(value: float) -> str:
-    """Write a float as Go's FormatFloat(value, 'g', -1, 64): `version: 1.10` is 1.1."""
+    """Write a float as Go's FormatFloat(value, 'g', -1, 64): `digest: 1.10` is 1.1."""
     if 1e-4 <= abs(value) < 1e6 or not value:
         return str(int(value)) if value.is_integer() else repr(value)
     mantissa, _, exponent = f"{Decimal(repr(value)).normalize():e}".partition("e")
@@ -360,24 +367,29 @@ def _struct_of(fields: Mapping[str, _Reader]) -> _Reader:
 if TYPE_CHECKING:
     _Reader = Callable[[Any, str, bool], Any]
 
-_MAINTAINER: Final = dict.fromkeys(("name", "email", "url"), _text)
+_MAINTAINER: Final = dict.fromkeys(("name", "email", "url"), _string)
 _DEPENDENCY: Final[Mapping[str, _Reader]] = {
-    **dict.fromkeys(("name", "version", "repository", "condition", "alias"), _text),
-    "tags": _each(_text),
+    **dict.fromkeys(("name", "version", "repository", "condition", "alias"), _string),
+    "tags": _each(_string),
     "enabled": _boolean,
     "import-values": _each(_anything),
 }
-# Metadata and ChartVersion; the last line holds fields that only Helm 2 knew
-_ENTRY: Final[Mapping[str, _Reader]] = {
-    **dict.fromkeys(("name", "home", "version", "description", "icon", "apiVersion", "condition", "tags"), _text),
-    **dict.fromkeys(("appVersion", "kubeVersion", "type", "digest"), _text),
-    **dict.fromkeys(("sources", "keywords", "urls"), _each(_text)),
+_METADATA: Final[Mapping[str, _Reader]] = {
+    **dict.fromkeys(("name", "home", "version", "description", "icon", "apiVersion", "condition", "tags"), _string),
+    **dict.fromkeys(("appVersion", "kubeVersion", "type"), _string),
+    **dict.fromkeys(("sources", "keywords"), _each(_string)),
     "maintainers": _each(_struct_of(_MAINTAINER)),
-    "annotations": _map_of(_text),
+    "annotations": _map_of(_string),
     "deprecated": _boolean,
-    "removed": _boolean,
     "dependencies": _each(_struct_of(_DEPENDENCY)),
+}
+# ChartVersion; the last line holds fields that only Helm 2 knew
+_ENTRY: Final[Mapping[str, _Reader]] = {
+    **_METADATA,
+    "urls": _each(_text),
     "created": _time,
+    "removed": _boolean,
+    "digest": _text,
     **dict.fromkeys(("checksum", "engine", "tillerVersion", "url"), _text),
 }
 _HEADER: Final[Mapping[str, _Reader]] = {

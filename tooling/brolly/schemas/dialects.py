@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
-from brolly import formats
+from brolly.schemas import formats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -244,7 +244,7 @@ def draft_of(schema: Any, fallback: int, pointer: str) -> int:
     if plain in _DRAFTS:
         return _DRAFTS[plain]
     route = (*route_of(pointer), "$schema")
-    match urlsplit(address).scheme.lower():
+    match (formats.url_parts(address) or ("",))[0]:
         case "urn":
             return fallback  # unresolved, Helm reads it as the schema `true`
         case "http" | "https" | "file":

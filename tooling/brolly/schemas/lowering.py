@@ -13,8 +13,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from brolly import formats
-from brolly.dialects import (
+from brolly.schemas import formats
+from brolly.schemas.dialects import (
     ROOT,
     Document,
     RemoteReference,

@@ -10,9 +10,9 @@ import functools
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from brolly import formats
-from brolly.dialects import canonical, exact
-from brolly.lowering import ENTER, DynamicReference, Entrance
+from brolly.schemas import formats
+from brolly.schemas.dialects import canonical, exact
+from brolly.schemas.lowering import ENTER, DynamicReference, Entrance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

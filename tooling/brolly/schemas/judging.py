@@ -1,9 +1,4 @@
-"""JSON Schema verdicts as Helm gives them, located; nothing is fetched.
-
-The verdict is that of Helm's pkg/chart/common/util/jsonschema.go with santhosh-tekuri/jsonschema v6; Helm's engine is
-the judge of it in the tests. From bytes to verdict: `dialects` reads the document, `lowering` makes one dialect of it,
-`keywords` applies it, and this module says what was found.
-"""
+"""From bytes to verdict, and what a person reads of it."""
 
 from __future__ import annotations
 
@@ -12,16 +7,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from brolly.dialects import METASCHEMAS, ROOT, RemoteReference, Route, SchemaFault, metaschema, read_json
-from brolly.keywords import errors_of
-from brolly.lowering import ENTER, ORIGIN, lower
+from brolly.schemas.dialects import METASCHEMAS, ROOT, Route, SchemaFault, metaschema, read_json
+from brolly.schemas.keywords import errors_of
+from brolly.schemas.lowering import ENTER, ORIGIN, lower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from jsonschema import ValidationError
-
-__all__ = ["RemoteReference", "Route", "SchemaFault", "Violation", "judge", "judge_parsed"]
 
 _LONGEST_SHOWN: Final = 60
 
