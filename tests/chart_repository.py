@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -145,6 +146,7 @@ class ChartRepository:
         """Stop serving."""
         self._closed.set()
         self._server.shutdown()
+        self._server.hang_up()
         self._server.server_close()
 
 
@@ -184,7 +186,22 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, repository: ChartRepository) -> None:
         self.repository = repository
+        self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the connections that clients keep open: the closing waits for their threads."""
+        for connection in tuple(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a client that goes away is no news."""

@@ -220,6 +220,12 @@ def test_a_hostile_template_ends_at_most_its_own_request(hurried: Engine, templa
     assert still_works(hurried)
 
 
+def test_more_text_than_any_release_can_hold_is_refused(engine: Engine) -> None:
+    found = failed(engine.render(with_template('{{ repeat 70000000 "#" }}'), {}, name="rel"))
+    assert (found.kind, found.message) == ("memory", "the templates give 66 MiB, more than 64 MiB")
+    assert still_works(engine)
+
+
 def test_an_engine_that_dies_says_why(engine: Engine) -> None:
     kill = threading.Timer(0.3, os.kill, (worker_of(engine), signal.SIGABRT))
     kill.start()
@@ -426,8 +432,9 @@ LIBRARY = """
 import os, sys
 def helm_sdk_version(): return "v0"
 class HelmError(Exception): pass
-HelmRenderError = HelmReleaseError = HelmValuesError = HelmError
-HelmChartLoadError = HelmChartInvalidError = HelmInvalidArgError = HelmError
+class HelmRenderError(HelmError): pass
+HelmReleaseError = HelmValuesError = HelmRenderError
+HelmChartLoadError = HelmChartInvalidError = HelmInvalidArgError = HelmRenderError
 class Chart:
   def load_archive(_):
     %s
@@ -439,10 +446,10 @@ class Chart:
     [
         ('raise LookupError("a bug")', "crash", "LookupError: a bug"),
         ("raise MemoryError", "memory", "the engine's process is out of memory"),
-        (r'os.write(2, b"fatal error: stack overflow\n\ngoroutine 1:\n"); os._exit(2)', "crash", "fatal error: stack overflow"),
-        (r'os.write(2, b"runtime: out of memory: 4194304-byte block\n"); os._exit(2)', "memory", "is limited to 6144 MiB"),
+        (r'os.write(2, b"fatal error: boom\n\nstacks\n"); os._exit(2)', "crash", "crashed: fatal error: boom"),
+        (r'os.write(2, b"runtime: out of memory: 4 MiB\n"); os._exit(2)', "memory", "is limited to 6144 MiB"),
         (r'os.write(2, b"x" * 1000000 + b"the end"); os._exit(2)', "crash", "the end"),
-        ('raise HelmError("something else")', "other", "something else"),
+        ('raise HelmError("what else")', "other", "what else"),
     ],
 )  # fmt: skip
 def test_the_death_of_a_worker_is_explained(library: Path, death: str, kind: str, message: str) -> None:

@@ -101,11 +101,7 @@ def _definition(
     content = sources.files.get(DEFINITION)
     if content is None:
         near = did_you_mean(DEFINITION, [name for name in sources.files if "/" not in name])
-        hint = (
-            f"rename it: {near}"
-            if near
-            else "write one (docs/tutorial.md shows how), or remove the folder"
-        )
+        hint = f"rename it: {near}" if near else "write one (docs/tutorial.md shows how), or remove the folder"
         found.append(NO_DEFINITION.finding(f"{sources.folder} has no {DEFINITION}", Location(path), hint=hint))
         return None, None
     read, faults = document.read(content, path, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from brolly.authored import Authored, Overlay
     from brolly.chart import Chart
+    from brolly.definition import Dependency
     from brolly.document import Document, Route
     from brolly.rendering import TemplatePlace
     from brolly.sources import Component
@@ -48,6 +50,10 @@ RULES: Final = (
     ENGINE,
     NO_ENGINE,
 )
+
+MAX_RELEASE_NAME: Final = 53
+# what Helm does otherwise than it looks; that a chart is switched off is no surprise
+_SURPRISES: Final = {"condition-no-boolean", "tag-no-boolean", "import-missing", "table-kept", "table-expected"}
 
 
 @dataclass(frozen=True)
@@ -112,12 +118,32 @@ def releases(
         written = authored.values.data if authored.values else {}
         for component in components:
             user = values.merge(values.for_release(written, component.key), values.for_release(over, component.key))
-            dependency = component.dependency
-            prefix = f"{dependency.target_namespace}-" if dependency.target_namespace else ""
-            namespace = dependency.target_namespace or "default"
-            yield Release(
-                component.key, prefix + component.key, namespace, component.package, component.chart, user, overlay
-            )
+            name, namespace = release_name(component.dependency), component.dependency.target_namespace or "default"
+            yield Release(component.key, name, namespace, component.package, component.chart, user, overlay)
+
+
+def release_name(dependency: Dependency) -> str:
+    """Name a release as Flux does: its namespace before it, and what is longer than Helm allows cut and hashed.
+
+    Source: fluxcd/helm-controller internal/release, ShortenName.
+    """
+    name = f"{dependency.target_namespace}-{dependency.key}" if dependency.target_namespace else dependency.key
+    if len(name) <= MAX_RELEASE_NAME:
+        return name
+    return f"{name[: MAX_RELEASE_NAME - 13]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def check_shapes(authored: Authored) -> Iterator[Finding]:
+    """Values of a dependency are a mapping, in values.yaml and in each overlay."""
+    documents = [authored.values] if authored.values else []
+    for document in (*documents, *(overlay.document for overlay in authored.overlays)):
+        for key in ("global", *(dependency.key for dependency in authored.bundle.dependencies)):
+            if key in document.data and not isinstance(document.data[key], dict):
+                yield VALUES_TYPE.finding(
+                    f"{printable(key)} is no mapping of values",
+                    document.location((key,)),
+                    hint="write its values indented below it, or remove the key",
+                )
 
 
 def check_overlay_keys(authored: Authored) -> Iterator[Finding]:
@@ -177,7 +203,7 @@ def _noted(subject: Subject, notes: Sequence[values.Note], prefix: tuple[str, ..
     for note in notes:
         path = (*prefix, *note.path)
         # what upstream charts do inside themselves is not the author's to mend
-        if len(path) <= 1:
+        if len(path) <= 1 and note.kind in _SURPRISES:
             yield NOT_AS_WRITTEN.finding(printable(note.message), _component_place(subject, path[0] if path else ""))
 
 
@@ -194,7 +220,7 @@ def _judged(
     except schemas.RemoteReference as error:
         yield REMOTE_SCHEMA.finding(
             f"the values schema of {owner} refers to {printable(error.reference)}: "
-            "it is not fetched, so the values were not checked here",
+            "it is not fetched, so values were not checked and nothing was rendered",
             fallback,
             hint="Helm fetches it at every render; ask the chart's author to embed it",
         )
@@ -275,7 +301,8 @@ def check_rendering(subject: Subject) -> Iterator[Finding]:
         if not isinstance(failure, EngineFailure):
             continue
         if failure.kind == "values-schema" and any(
-            finding.code in {VALUES_SCHEMA.code, BROKEN_SCHEMA.code} for finding in check_values(subject)
+            finding.code in {VALUES_SCHEMA.code, BROKEN_SCHEMA.code, REMOTE_SCHEMA.code}
+            for finding in check_values(subject)
         ):
             return  # said already, at the value that was written
         rule = ENGINE if failure.kind in {"timeout", "memory", "crash"} else RENDER
@@ -316,5 +343,9 @@ def _template_place(subject: Subject, path: str, line: int, column: int) -> Loca
     return _component_place(subject, key)
 
 
-AUTHORED_CHECKS: Final[tuple[Callable[[Authored], Iterator[Finding]], ...]] = (check_overlay_keys, check_author_schema)
+AUTHORED_CHECKS: Final[tuple[Callable[[Authored], Iterator[Finding]], ...]] = (
+    check_shapes,
+    check_overlay_keys,
+    check_author_schema,
+)
 RELEASE_CHECKS: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (check_values, check_lint, check_rendering)

@@ -136,7 +136,9 @@ class DependencyShape(
     ] = {}
 
 
-class BundleShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
+class BundleShape(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel", kw_only=True
+):
     """A bundle: charts that are locked, checked and published as one unit."""
 
     api_version: Annotated[Literal["brolly/v1alpha1"], _meta("API version", "The version of this format.")]
@@ -163,7 +165,7 @@ class BundleShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     maintainers: Annotated[tuple[Maintainer, ...], _meta("Maintainers", "Who to ask.")] = ()
     annotations: Annotated[dict[str, str], _meta("Annotations", "Texts by name, kept in the published artifact.")] = {}
     deprecated: Annotated[bool, _meta("Deprecated", "Says that the bundle should not be used any more.")] = False
-    dependencies: Annotated[tuple[DependencyShape, ...], _meta("Dependencies", "The charts.", min_length=1)] = ()
+    dependencies: Annotated[tuple[DependencyShape, ...], _meta("Dependencies", "The charts.", min_length=1)]
 
 
 @dataclass(frozen=True)

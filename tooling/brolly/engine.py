@@ -46,6 +46,8 @@ _KEPT_ENVIRONMENT: Final = (
 _GO_DEATH: Final = re.compile(r"^(?:fatal error|panic|SIG[A-Z]+): .*", re.MULTILINE)
 _OUT_OF_MEMORY: Final = re.compile(r"out of memory|cannot allocate memory|MemoryError|failed to map segment")
 _STDERR_BYTES: Final = 4096
+_SHOWN: Final = 2000
+_START_SECONDS: Final = 60.0
 Frame = TypeVar("Frame", bound=msgspec.Struct)
 
 
@@ -195,7 +197,7 @@ class Engine:
             if not self.available():
                 raise EngineUnavailable("Helm's engine is not installed", hint=_HINT)
             worker = _Worker(self._memory)
-            worker.greet(self._timeout)
+            worker.greet()
             self._worker = worker
         return self._worker
 
@@ -238,10 +240,10 @@ class _Worker:
         """Whether it can take a request: something may have ended it while nobody looked."""
         return not self._expired and self._process.poll() is None
 
-    def greet(self, seconds: float) -> None:
+    def greet(self) -> None:
         """Wait until the engine is loaded; EngineUnavailable if it cannot be."""
         try:
-            hello = self.receive(Hello, seconds)
+            hello = self.receive(Hello, _START_SECONDS)
         except _WorkerDiedError as death:
             raise EngineUnavailable(f"Helm's engine does not start: {death}", hint=_HINT) from death
         if hello.fault:
@@ -288,7 +290,7 @@ class _Worker:
             return Fault("memory", f"Helm's engine ran out of memory, which is limited to {self._memory >> 20} MiB")
         # Go's own account goes on with the stacks of all its threads
         cause = _GO_DEATH.search(said)
-        why = cause[0] if cause else f"{_ending(status)}\n{said}"
+        why = cause[0] if cause else f"{_ending(status)}\n{said[-_SHOWN:]}"
         return Fault("crash", f"Helm's engine crashed: {why}")
 
     def kill(self) -> None:

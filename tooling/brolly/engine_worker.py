@@ -7,6 +7,7 @@ A frame is a length of 8 bytes, big-endian, and a MessagePack body.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 Want = Literal["render", "install", "lint", "values"]
 FaultKind = Literal["values", "template", "load", "timeout", "memory", "crash", "other"]
 
-MAX_ANSWER: Final = 256 << 20
+# twenty times what the largest umbrellas give; the parent parses all of it
+MAX_ANSWER: Final = 64 << 20
 _LENGTH: Final = struct.Struct(">Q")
 _LINT_FOLDER: Final = re.compile(r"\S*/helm-lint\d+/?")
 Frame = TypeVar("Frame", bound=msgspec.Struct)
@@ -90,8 +92,8 @@ def main() -> None:
     requests, answers = _take_streams()
     leaving = threading.Thread(target=_leave_with_parent, args=(requests.fileno(), folder), daemon=True)
     leaving.start()
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit(resource.RLIMIT_AS, memory)
+    _limit(resource.RLIMIT_CORE, 0)
     _close_network()
     write_frame(answers, _hello())
     while True:
@@ -101,6 +103,14 @@ def main() -> None:
             return leaving.join()
         for values in request.values:
             _answer(answers, request, values, folder)
+
+
+def _limit(what: int, wanted: int) -> None:
+    _, hard = resource.getrlimit(what)
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    # macOS refuses a limit of the address space
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(what, (limit, limit))
 
 
 def _take_streams() -> tuple[IO[bytes], IO[bytes]]:

@@ -133,7 +133,7 @@ def parse(document: Document) -> tuple[Lock | None, tuple[Finding, ...]]:
         SHAPE.finding(
             f"{'.'.join(map(str, violation.route)) or 'the lock'}: {printable(violation.message)}",
             document.location(violation.route),
-            hint="remove the file and run `brolly lock`",
+            hint="keep one side of a merge, or run `brolly lock`: it writes the file anew",
         )
         for violation in judge_parsed(json_schema(), document.data)
     )

@@ -65,7 +65,10 @@ class BundleReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: Annotated[str, _meta("Version", "Its version; empty if the definition cannot be read.")]
     target: Annotated[str, _meta("Target", "`umbrella` or `kustomize`; empty if the definition cannot be read.")]
     status: Annotated[Status, _meta("Status", "`built`, `unchanged` or `failed`.")]
-    inputs: Annotated[str, _meta("Inputs", "The digest of all that went in.")]
+    inputs: Annotated[str, _meta("Inputs", "The digest of what decides the bytes: an annotation of each artifact.")]
+    fingerprint: Annotated[
+        str, _meta("Fingerprint", "The digest of all that went in: overlays, local charts and the tool's version too.")
+    ]
     sizes: Annotated[tuple[Size, ...], _meta("Sizes", "What was measured.")]
     dependencies: Annotated[tuple[BuiltDependency, ...], _meta("Dependencies", "The locked charts.")]
     artifacts: Annotated[

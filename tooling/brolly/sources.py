@@ -35,6 +35,16 @@ class Sources:
         """Write a file's name relative to the workspace, for a finding."""
         return posixpath.normpath(f"{self.folder}/{name}")
 
+    def shipped(self) -> dict[str, bytes]:
+        """Give the files that decide what is published: not overlays, not local charts (the lock holds their digests)."""
+        folders = ("templates/", "resources/", "patches/")
+        return {
+            name: content
+            for name, content in self.files.items()
+            if name in {DEFINITION, LOCK, VALUES, SCHEMA, README}
+            or (name.startswith(folders) and not posixpath.basename(name).startswith("."))
+        }
+
     def below(self, prefix: str) -> dict[str, bytes]:
         """Give the files below a folder such as `overlays/`, by their names relative to the bundle."""
         return {name: content for name, content in self.files.items() if name.startswith(prefix)}

@@ -28,7 +28,7 @@ MERGED: Final = object()  # the key `<<`
 NO_KEY: Final = object()  # in place of a key that cannot be one
 _HINTS: Final = scalars.HINTS
 # what libyaml 0.2.5 reads in another way than go-yaml v2
-_DOUBTFUL: Final = re.compile(rb"\\/|\?|!\s|!\S*[],}]")
+_DOUBTFUL: Final = re.compile(rb"\\/|\?|!")
 _SLASH_ESCAPE: Final = re.compile(r"(?<!\\)(?:\\\\)*\\/")
 _OPEN_TAG: Final = re.compile(r"(?:^|\s)!\S*[],}]$")
 _NON_SPECIFIC_TAG: Final = re.compile(r"(?:&\S+\s+)?!\s")

@@ -29,7 +29,7 @@ _HIDDEN: Final = (
 _ESCAPED: Final = re.compile(f'[\t\n"\\\\{_HIDDEN}]')
 _SHORT: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 # lines survive a block if the first one begins with a character and none is of blanks alone
-_BLOCK: Final = re.compile(rf"[^\s{_HIDDEN}][^\n{_HIDDEN}]*(?:\n|\n[^\n{_HIDDEN}]*[^\s{_HIDDEN}][^\n{_HIDDEN}]*)*")
+_BLOCK: Final = re.compile(rf"[^\s{_HIDDEN}][^\n{_HIDDEN}]*(?:\n(?:[ \t]*[^\s{_HIDDEN}][^\n{_HIDDEN}]*)?)*")
 _MAX_SIMPLE_KEY: Final = 512  # YAML's own limit is 1024 characters
 
 

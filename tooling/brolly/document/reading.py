@@ -10,7 +10,7 @@ import yaml
 
 from brolly.document import scalars, syntax
 from brolly.document.builder import ITEM, MERGED, NO_KEY, Builder, Frame
-from brolly.document.parsing import ended
+from brolly.document.parsing import ended, paused_gc
 from brolly.document.rules import (
     ANCHOR,
     DIRECTIVE,
@@ -109,7 +109,8 @@ def read(content: bytes, path: str, *, strict: bool) -> tuple[Document | None, t
     try:
         _require_readable_size(content)
         # Helm 4 reads values line by line and ends each with a break, so a last block scalar has one
-        data = reader.build(content if strict else ended(content))
+        with paused_gc(content):
+            data = reader.build(content if strict else ended(content))
         reader.require_mapping(data)
     except FaultError as fault:
         return None, in_order(found.finding(path) for found in (*reader.faults, fault))

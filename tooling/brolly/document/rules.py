@@ -81,3 +81,8 @@ class FaultError(DocumentError):
         """Give the fault of a piece of a file as one of the file; `lines` stand before the piece."""
         place = self.place and (self.place[0] + lines, self.place[1], self.place[2] + lines, self.place[3])
         return FaultError(self.rule, str(self.args[0]), place, hint=self.hint)
+
+
+def shown(text: str) -> str:
+    """Quote a text from a file for a message: cut short, control characters escaped."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -17,8 +17,9 @@ Scalar: TypeAlias = str | bool | int | float | None
 
 TAGS: Final = "tag:yaml.org,2002:"
 MERGE_TAG: Final = TAGS + "merge"
-# what a plain scalar must start with to be anything but a string; an empty one is null
-HINTS: Final = frozenset("+-.0123456789yYnNtTfFoO~")
+# what a plain scalar must start with to be a number, and to be anything but a string; an empty one is null
+_NUMERIC: Final = frozenset("+-.0123456789")
+HINTS: Final = _NUMERIC | frozenset("yYnNtTfFoO~")
 
 _WORDS: Final[dict[str, Scalar]] = {
     **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
@@ -40,16 +41,22 @@ _TIMESTAMP: Final = re.compile(
 )
 
 
-@functools.lru_cache(maxsize=8192)
 def resolve(text: str) -> Scalar:
     """Read a plain scalar as go-yaml does: integers are exact, `.inf` and `.nan` are floats."""
     if text in _WORDS:
         return _WORDS[text]
-    if text[0] in "+-0123456789":
-        return _number(text.replace("_", ""), text)
-    if text[0] == "." and _FRACTION.fullmatch(text):
-        return _finite(text.replace("_", ""), text)
-    return text
+    if text[0] not in _NUMERIC:
+        return text
+    # longer ones are worth no place in the cache
+    return _numeric(text) if len(text) <= 64 else _numeric.__wrapped__(text)
+
+
+@functools.lru_cache(maxsize=4096)
+def _numeric(text: str) -> Scalar:
+    digits = text.replace("_", "")
+    if text[0] == ".":
+        return _finite(digits, text) if _FRACTION.fullmatch(text) else text
+    return _number(digits, text)
 
 
 def _number(digits: str, text: str) -> Scalar:

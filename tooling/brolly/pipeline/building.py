@@ -23,7 +23,7 @@ from brolly.sources import LOCK, Component, Settings, Sources
 from brolly.values_table import values_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from brolly.authored import Authored
     from brolly.definition import Bundle
@@ -57,10 +57,19 @@ def build_bundles(shop: Shop, names: Sequence[str]) -> list[Built]:
 
 
 def inputs_digest(sources: Sources, settings: Settings) -> str:
-    """Hash all that goes into a bundle's artifacts: its files by name, the address, the time, the labels."""
-    files = [(name, hashlib.sha256(content).hexdigest()) for name, content in sorted(sources.files.items())]
+    """Hash what decides the bytes of a bundle's artifacts: it stands in an annotation of each."""
+    return _digest(sources.shipped(), settings)
+
+
+def fingerprint(sources: Sources, settings: Settings) -> str:
+    """Hash all that goes into a bundle's outcome: the overlays, the local charts and this version of Brolly too."""
+    return _digest(sources.files, settings, __version__)
+
+
+def _digest(files: Mapping[str, bytes], settings: Settings, *more: str) -> str:
+    hashes = [(name, hashlib.sha256(content).hexdigest()) for name, content in sorted(files.items())]
     labels = [settings.part_of_label, settings.version_label, sorted(settings.extra_labels.items())]
-    return str(Digest.of(compact_json([files, settings.address, settings.epoch, labels])))
+    return str(Digest.of(compact_json([hashes, settings.address, settings.epoch, labels, *more])))
 
 
 def _build(shop: Shop, draft: Draft) -> Built:
@@ -196,6 +205,7 @@ def _report(shop: Shop, draft: Draft, bundle: Bundle | None, status: Status) -> 
         target=str(bundle.target) if bundle else "",
         status=status,
         inputs=inputs_digest(draft.sources, shop.settings),
+        fingerprint=fingerprint(draft.sources, shop.settings),
         sizes=(),
         dependencies=(),
         artifacts=(),

@@ -13,7 +13,7 @@ from brolly.errors import BrollyError
 from brolly.findings import printable
 from brolly.oci import HELM_CHART, Artifact, Descriptor
 from brolly.outcome import BundleReport, Report, Status
-from brolly.pipeline.building import inputs_digest
+from brolly.pipeline.building import fingerprint
 from brolly.pipeline.shop import Shop, read, side_by_side
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _staleness(shop: Shop, name: str, report: Report) -> str:
         return f"the last build of {name} failed"
     if report.tool != __version__:
         return f"{name} was built by Brolly {printable(report.tool)}, this is {__version__}"
-    if inputs_digest(read(shop, name).sources, shop.settings) != bundle.inputs:
+    if fingerprint(read(shop, name).sources, shop.settings) != bundle.fingerprint:
         return f"{name} changed since it was built"
     return ""
 

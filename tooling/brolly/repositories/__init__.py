@@ -292,7 +292,7 @@ class Repositories:
         doing = f"reading the index of {shown(base)}"
         self._require_network(doing)
         self._progress(doing)
-        content = self._fresh(resolve_reference(base, "index.yaml"), self._credential(repository), doing)
+        content = self._fresh(_index_url(base), self._credential(repository), doing)
         try:
             return Index(content)
         except IndexFault as error:
@@ -384,6 +384,13 @@ def _no_strict_version(name: str, repository: str, constraint: str, tags: tuple[
     some = ", ".join(tags[-5:])
     reason = f"none of its tags is a version of three numbers, and a range sees no other: {some}"
     return Unresolvable(name, repository, constraint, reason, hint=f"write a tag as it is, such as {tags[-1]}")
+
+
+def _index_url(repository: str) -> str:
+    try:
+        return resolve_reference(repository, "index.yaml")
+    except ValueError:
+        return repository  # what is no URL is refused, by its name, when it is read
 
 
 def _source(repository: str, url: str) -> str:

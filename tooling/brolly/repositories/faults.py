@@ -99,7 +99,8 @@ def _hint(constraint: str, versions: Iterable[str]) -> str:
     parsed = [Version.parse(version) for version in versions]
     if constraint and parsed and all(version.prerelease for version in parsed):
         return f"there are only prereleases: write >=0-0, or {parsed[0].original} itself"
-    for version in parsed:
-        if version.original.removeprefix("v") == constraint.removeprefix("v") or constraint == version.original + ".0":
-            return f"write {version.original}"
-    return ""
+    try:
+        wanted = Version.parse(constraint)
+    except ValueError:
+        return ""
+    return next((f"write {version.original}" for version in parsed if version == wanted), "")

@@ -130,8 +130,11 @@ class Client:
 
 
 def split_userinfo(url: str) -> tuple[str, Credential | None]:
-    """Take `user:password@` out of a URL."""
-    parts = urlsplit(url)
+    """Take `user:password@` out of a URL; what is no URL is given back as it is."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url, None
     userinfo, at, host = parts.netloc.rpartition("@")
     if not at:
         return url, None

@@ -301,7 +301,7 @@ def _text(value: Any, where: str, strict: bool) -> str:  # noqa: FBT001 - a row 
 
 
 def _string(value: Any, where: str, strict: bool) -> str:  # noqa: FBT001, ARG001 - a row of a table
-    """Read a text of a chart's own metadata: sigs.k8s.io/yaml turns no number into a text behind an embedded pointer."""
+    """Read a text of the chart's metadata: behind an embedded pointer sigs.k8s.io/yaml makes no text of a number."""
     if value is not None and not isinstance(value, str):
         raise IndexFault(f"{where} is no text: put it in quotes")
     return value or ""
