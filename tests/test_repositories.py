@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +25,7 @@ from chart_repository import ChartRepository, chart_package, chart_repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from brolly.oci import Descriptor
 
@@ -205,6 +206,31 @@ def test_an_index_may_be_packed_for_the_way(server: ChartRepository, charts: Rep
     server.add("podinfo", "1.0.0")
     server.gzip = True
     assert charts.find(server.url, "podinfo", "*").version == "1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "said"),
+    [
+        ("gzip", b"no gzip", "damaged gzip"),
+        ("gzip", gzip.compress(b"apiVersion: v1\n")[:-4], "the gzip is cut off"),
+        ("br", b"brotli", "encoded as 'br', which was not asked for"),
+    ],
+)
+def test_an_index_that_cannot_be_unpacked_is_told(
+    server: ChartRepository, charts: Repositories, encoding: str, content: bytes, said: str
+) -> None:
+    server.files["index.yaml"] = content
+    server.faults["/index.yaml"] = faulty.Fault(headers={"Content-Encoding": encoding})
+    with pytest.raises(WorldError, match=said):
+        charts.versions(server.url, "podinfo")
+
+
+def test_a_chart_that_helm_cannot_decode_is_told_with_its_field(server: ChartRepository, charts: Repositories) -> None:
+    server.add("podinfo", "1.0.0", colour="red")
+    server.add("grafana", "1.0.0")
+    assert charts.find(server.url, "grafana", "*").version == "1.0.0"
+    with pytest.raises(WorldError, match=r"Helm cannot use it: entries\.podinfo\[0\]\.colour is a field"):
+        charts.find(server.url, "podinfo", "*")
 
 
 def test_a_packed_index_may_not_unpack_to_more_than_the_limit(
@@ -475,7 +501,8 @@ def test_a_missing_package_offline_is_told_exactly(cache: Cache) -> None:
     with pytest.raises(OfflineMiss) as caught:
         offline.fetch("https://charts.example", "podinfo", "1.0.0", digest=ZERO)
     assert str(caught.value) == (
-        f"podinfo 1.0.0 from https://charts.example ({ZERO}) is not in the cache, and there is no network with --offline"
+        f"podinfo 1.0.0 from https://charts.example ({ZERO}) is not in the cache, "
+        "and there is no network with --offline"
     )
 
 

@@ -55,12 +55,11 @@ def _go_requirement(requirement: Requirement) -> dict[str, Any]:
         "version": requirement.version,
         "repository": requirement.repository,
         "condition": requirement.condition,
-        "tags": list(requirement.tags),
-        "import-values": [_sorted(item) for item in requirement.import_values],
+        "tags": requirement.tags,
+        "import-values": requirement.import_values,
         "alias": requirement.alias,
     }
-    # repository is the one field without omitempty
-    return {name: fields[name] for name in _DEPENDENCY_ORDER if fields.get(name) or name in {"name", "repository"}}
+    return _go_fields(fields, _DEPENDENCY_ORDER)
 
 
 def _sorted(value: Any) -> Any:
@@ -98,48 +97,35 @@ def _go_descriptor(blob: Blob) -> dict[str, Any]:
 
 def _go_metadata(chart: Chart) -> dict[str, Any]:
     fields = dict(chart.metadata)
-    fields |= {"name": chart.name, "version": chart.version}
-    if chart.requirements:
-        fields["dependencies"] = [_go_requirement(requirement) for requirement in chart.requirements]
-    texts = ("home", "description", "icon", "condition", "tags", "appVersion", "kubeVersion", "type", "apiVersion")
-    for name in texts:
-        if name in fields:
-            fields[name] = _go_text(fields[name])
-    if "maintainers" in fields:
-        fields["maintainers"] = [
-            {name: _go_text(person[name]) for name in ("name", "email", "url") if person.get(name)}
-            for person in fields["maintainers"] or ()
-        ]
-    for name in ("sources", "keywords"):
-        fields[name] = [_go_text(item) for item in fields.get(name) or ()]
-    fields["annotations"] = {key: _go_text(text) for key, text in sorted((fields.get("annotations") or {}).items())}
+    fields["dependencies"] = [_go_fields(one, _DEPENDENCY_ORDER) for one in fields.get("dependencies") or ()]
+    fields["maintainers"] = [_go_fields(one, ("name", "email", "url")) for one in fields.get("maintainers") or ()]
+    fields["annotations"] = _sorted(fields.get("annotations") or {})
     return {name: fields[name] for name in _METADATA_ORDER if fields.get(name)}
 
 
-def _go_text(value: Any) -> str:
-    """Read a scalar into a string field, and clean it as Metadata.Validate does: white space becomes a space."""
-    if isinstance(value, bool):
-        value = "true" if value else "false"
-    text = "" if value is None else str(value)
-    return "".join(" " if char.isspace() else char for char in text if char.isspace() or char.isprintable())
+def _go_fields(fields: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
+    """Order fields as Go does, without those that omitempty leaves out; a dependency always has name and repository."""
+    always = ("name", "repository") if order is _DEPENDENCY_ORDER else ()
+    return {name: _sorted(fields.get(name, "")) for name in order if fields.get(name) or name in always}
 
 
 def _annotations(chart: Chart, epoch: int) -> dict[str, str]:
     fields = _go_metadata(chart)
-    authors = [
-        f"{person['name']} ({person['email']})" if person.get("email") else person.get("name", "")
+    authors = ", ".join(
+        person.get("name", "") + (f" ({person['email']})" if person.get("email") else "")
         for person in fields.get("maintainers", ())
-    ]
+    )
+    own = {"org.opencontainers.image.title": chart.name, "org.opencontainers.image.version": chart.version}
     found = {
         "org.opencontainers.image.description": fields.get("description", ""),
         "org.opencontainers.image.url": fields.get("home", ""),
         "org.opencontainers.image.source": next(iter(fields.get("sources", ())), ""),
-        "org.opencontainers.image.authors": ", ".join(authors),
+        "org.opencontainers.image.authors": authors,
         _CREATED: timestamp(epoch),
     }
-    found |= fields.get("annotations", {})
-    found |= {"org.opencontainers.image.title": chart.name, "org.opencontainers.image.version": chart.version}
-    return {name: text for name, text in sorted(found.items()) if text}
+    # Helm leaves out its own that are empty, and keeps what the chart says
+    found = {name: text for name, text in found.items() if text.strip()}
+    return dict(sorted({**found, **fields.get("annotations", {}), **own}.items()))
 
 
 def package_folder(files: Mapping[str, bytes], name: str, epoch: int) -> tuple[bytes, bytes]:

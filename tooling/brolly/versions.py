@@ -36,7 +36,8 @@ _S: Final = rf"[{_SPACES}]"
 # as loose as Masterminds': what is neither a number nor a wildcard fails later, unless a wildcard stands before it
 _PARTS: Final = r"v?[0-9xX*|]+(?:\.[0-9xX*|]+){0,2}"
 _END: Final = rf"{_PARTS}(?:-{_IDENTIFIERS})?(?:\+{_IDENTIFIERS})?"
-_HYPHEN_RANGE: Final = re.compile(rf"{_S}*({_END}){_S}+-{_S}+({_END}){_S}*")
+# atomic: an end is never shorter than it looks, and 512 characters must not cost 100 ms
+_HYPHEN_RANGE: Final = re.compile(rf"(?>{_S}*)((?>{_END})){_S}+-{_S}+((?>{_END})){_S}*")
 _COMPARISON: Final = re.compile(
     rf"(?P<operator>!=|=[<>]?|[<>]=?|~>?|\^|){_S}*(?P<version>(?P<parts>{_PARTS}){_SUFFIX})"
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import sys
-from contextlib import ExitStack, contextmanager
+import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -19,12 +19,14 @@ from brolly.report.text import counted, findings_text, paint
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from brolly.findings import Finding
-    from brolly.repositories import Repositories
     from brolly.pipeline.shop import Draft
+    from brolly.repositories import Repositories
     from brolly.workspace import Workspace
+
+_Made = TypeVar("_Made")
 
 
 def find_workspace(args: argparse.Namespace) -> Workspace:
@@ -40,8 +42,7 @@ def open_shop(
     space = find_workspace(args)
     settings, found = settings_of(space, getattr(args, "address", "") or "", workspace.epoch(os.environ))
     jobs = args.jobs or os.cpu_count() or 1
-    closing = ExitStack()
-    repositories = functools.cache(lambda: _repositories(args, space, closing))
+    repositories = _once(lambda: _repositories(args, space))
     engines = _engines(jobs) if needs_engine else None
     shown = args.output == "text" and not args.quiet
     try:
@@ -50,21 +51,31 @@ def open_shop(
     finally:
         if engines:
             engines.close()
-        closing.close()
 
 
-def _repositories(args: argparse.Namespace, space: Workspace, closing: ExitStack) -> Repositories:
+def _once(make: Callable[[], _Made]) -> Callable[[], _Made]:
+    """Make a thing at the first call, whichever thread that comes from."""
+    lock, made = threading.Lock(), list[_Made]()
+
+    def give() -> _Made:
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
+
+    return give
+
+
+def _repositories(args: argparse.Namespace, space: Workspace) -> Repositories:
     from brolly.cache import Cache, default_path
     from brolly.registry.remote import OciRegistry
     from brolly.repositories import Repositories
     from brolly.repositories.credentials import from_environ, from_helm
 
     credentials = from_helm(os.environ) | from_environ(space.config.repositories, os.environ)
-    opened = Repositories(
+    return Repositories(
         Cache(default_path(os.environ)), registry=OciRegistry, credentials=credentials, offline=args.offline
     )
-    closing.callback(opened.close)
-    return opened
 
 
 def _engines(jobs: int) -> Engines | None:

@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 import yaml
 
 from brolly.document import scalars, syntax
-from brolly.document.rules import ALIAS, DIRECTIVE, DUPLICATE_KEY, KEY, MERGE, NUMBER, SYNTAX, TAG, TOO_DEEP, FaultError
+from brolly.document.rules import (
+    ALIAS,
+    DIRECTIVE,
+    DUPLICATE_KEY,
+    KEY,
+    MERGE,
+    NUMBER,
+    SYNTAX,
+    TAG,
+    TOO_DEEP,
+    FaultError,
+    shown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +101,7 @@ class Builder:
             yaml.MappingEndEvent: self.end,
             yaml.SequenceEndEvent: self.end,
         }
-        read = syntax.Reader(content).get_event
+        read = syntax.events(content)
         try:
             while type(event := read()) in steps:
                 steps[type(event)](event)
@@ -162,7 +174,9 @@ class Builder:
     def start(self, event: Any) -> None:
         """Begin a mapping or a list."""
         if len(self.frames) >= MAX_DEPTH:
-            self.stop(TOO_DEEP, f"mappings and lists are nested more than {MAX_DEPTH} deep", event)
+            self.stop(
+                TOO_DEEP, f"mappings and lists are nested more than {MAX_DEPTH} deep", event, hint="make it flatter"
+            )
         if event.anchor:
             self.anchors[event.anchor] = None
         self.frames.append(self.frame)
@@ -185,24 +199,39 @@ class Builder:
         self.count += 1 + anchored.size
         self.aliased += anchored.size
         if self.aliased > 100 and self.count > 1000 and self.aliased > self.count * _allowed_ratio(self.count):
-            self.stop(ALIAS, "the aliases of this document multiply its size beyond what Helm reads", event)
+            self.stop(
+                ALIAS,
+                "the aliases of this document multiply its size beyond what Helm reads",
+                event,
+                hint="write the values out",
+            )
         if self.frame.key is MERGED and type(anchored.value) is list:
             self.fault(MERGE, "an alias of a list cannot be merged", event, hint="write `<<: [*name, *other]`")
         try:
             value = _copied(anchored.value, MAX_DEPTH - len(self.frames))
         except RecursionError:
-            self.stop(TOO_DEEP, f"with its aliases this is nested more than {MAX_DEPTH} deep", event)
+            self.stop(
+                TOO_DEEP,
+                f"with its aliases this is nested more than {MAX_DEPTH} deep",
+                event,
+                hint="write the values out",
+            )
         self._take(value, event, anchored.node)
 
     def _anchored(self, event: Any) -> Anchored:
         name = event.anchor
         if name not in self.anchors:
             self.stop(
-                ALIAS, f"no anchor &{name} stands before this alias", event, hint=f"write &{name} where the value is"
+                ALIAS,
+                f"no anchor {shown(name)} stands before this alias",
+                event,
+                hint="write `&` and the name before the value",
             )
         anchored = self.anchors[name]
         if anchored is None:
-            self.stop(ALIAS, f"the value of &{name} contains itself", event)
+            self.stop(
+                ALIAS, f"the value of the anchor {shown(name)} contains itself", event, hint="write the value out"
+            )
         return anchored
 
     def node(self, event: Any, frame: Frame | None = None) -> Any:
@@ -216,7 +245,9 @@ class Builder:
 
     def _json_value(self, raw: Any, event: Any) -> Any:
         if type(raw) is float and not math.isfinite(raw):
-            self.fault(NUMBER, f"JSON has no {_text(event)}, so Helm refuses it", event, hint="put it in double quotes")
+            self.fault(
+                NUMBER, "JSON has no infinity and no NaN, so Helm refuses this", event, hint="put it in double quotes"
+            )
         return scalars.json_value(raw)
 
     def key(self, raw: Any, event: Any) -> Any:
@@ -229,7 +260,7 @@ class Builder:
             self.fault(KEY, "only a text can be a key", event, hint="put the key in double quotes")
             return NO_KEY
         if self.unique and text in self.frame.data:
-            self.fault(DUPLICATE_KEY, f"the key {text!r} is written twice", event)
+            self.fault(DUPLICATE_KEY, f"the key {shown(text)} is written twice", event)
         return sys.intern(text)
 
     def put(self, value: Any, event: Any, node: Any) -> None:
@@ -253,17 +284,13 @@ class Builder:
         for mapping in mappings:
             twice = [key for key in mapping if key in self.frame.data] if self.unique else None
             if twice:
-                self.fault(DUPLICATE_KEY, f"the merged key {twice[0]!r} is there already", event)
+                self.fault(DUPLICATE_KEY, f"the merged key {shown(twice[0])} is there already", event)
             self.frame.data.update(mapping)
 
 
 def is_merge(event: Any) -> bool:
     """Say whether the scalar `<<` is a merge key."""
     return type(event) is yaml.ScalarEvent and (event.implicit[0] or event.tag == scalars.MERGE_TAG)
-
-
-def _text(event: Any) -> str:
-    return str(getattr(event, "value", "infinity"))
 
 
 def _allowed_ratio(count: int) -> float:

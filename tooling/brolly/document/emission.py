@@ -80,7 +80,7 @@ def _write_collection(value: Any, lead: str, column: int, lines: list[str]) -> N
 
 def _key(key: Any) -> str:
     if not isinstance(key, str):
-        raise ValueError(f"a key must be a text, not {key!r}")  # noqa: TRY004 - one kind of error for all data
+        raise ValueError(f"a key must be a text, not {type(key).__name__}")  # noqa: TRY004 - one kind of error for all data
     return _text(key)
 
 
@@ -101,7 +101,7 @@ def _scalar(value: Any) -> str:
         case [] if isinstance(value, list):
             return "[]"
         case _:
-            raise ValueError(f"not a value of JSON: {value!r}")
+            raise ValueError(f"not a value of JSON: {value if isinstance(value, float) else type(value).__name__}")
 
 
 def _float(value: float) -> str:

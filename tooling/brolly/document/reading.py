@@ -24,6 +24,7 @@ from brolly.document.rules import (
     TOO_LARGE,
     FaultError,
     Place,
+    shown,
 )
 from brolly.findings import Finding, Location, Rule, Severity, in_order
 
@@ -64,7 +65,7 @@ class Document:
 
     path: str
     text: str = field(repr=False)
-    data: Any = field(repr=False)
+    data: Any = field(repr=False, compare=False)
     root: Node | None = field(repr=False, compare=False, default=None)
 
     def has(self, route: Route) -> bool:
@@ -107,21 +108,22 @@ def read(content: bytes, path: str, *, strict: bool) -> tuple[Document | None, t
     """
     reader = _Reader(strict=strict)
     try:
-        _require_readable_size(content)
+        text = _readable(content)
         # Helm 4 reads values line by line and ends each with a break, so a last block scalar has one
         with paused_gc(content):
             data = reader.build(content if strict else ended(content))
         reader.require_mapping(data)
     except FaultError as fault:
         return None, in_order(found.finding(path) for found in (*reader.faults, fault))
-    document = Document(path, content.decode(), {} if data is None else data, reader.root)
+    document = Document(path, text, {} if data is None else data, reader.root)
     return document, in_order(fault.finding(path) for fault in reader.faults)
 
 
-def _require_readable_size(content: bytes) -> None:
+def _readable(content: bytes) -> str:
     if len(content) > MAX_BYTES:
         message = f"the file has {len(content)} bytes, Helm reads no more than {MAX_BYTES}"
         raise FaultError(TOO_LARGE, message, hint="split the file, or delete what the defaults say already")
+    return syntax.decoded(content)
 
 
 class _Reader(Builder):
@@ -144,7 +146,7 @@ class _Reader(Builder):
         """Refuse what is no mapping, and under `strict` an empty file."""
         if self.root is None or (data is None and not self.strict):
             if self.strict:
-                raise FaultError(EMPTY, "the file is empty")
+                raise FaultError(EMPTY, "the file is empty", hint="write its content, or delete it")
         elif type(data) is not dict:
             raise FaultError(ROOT, "the file must hold a mapping", self.root.place, hint="write `key: value`")
 
@@ -193,7 +195,10 @@ class _Reader(Builder):
         elif key in frame.data and key not in frame.merged:
             line = frame.children[key][0].start_mark.line + 1
             self.trap(
-                DUPLICATE_KEY, f"{key!r} stands in line {line} already; Helm keeps the last", event, hint="delete one"
+                DUPLICATE_KEY,
+                f"{shown(key)} stands in line {line} already; Helm keeps the last",
+                event,
+                hint="delete one",
             )
         elif key is not NO_KEY and type(raw) is not str:
             self._remark_key(key, event)
@@ -204,7 +209,7 @@ class _Reader(Builder):
         written = getattr(event, "value", key)
         if key != written:
             self.trap(
-                KEY, f"Helm reads the key {written} as {key!r}", event, hint=f'write "{written}" in double quotes'
+                KEY, f"Helm reads the key {shown(written)} as {shown(key)}", event, hint="put the key in double quotes"
             )
 
     def put(self, value: Any, event: Any, node: Node | None) -> None:
@@ -227,7 +232,10 @@ class _Reader(Builder):
             for key in nodes.keys() & frame.children.keys() - frame.merged:
                 at = frame.children[key][0]
                 self.trap(
-                    MERGE, f"Helm lets the merge below replace {key!r}", at, hint="move `<<` to the top of the mapping"
+                    MERGE,
+                    f"Helm lets the merge below replace {shown(key)}",
+                    at,
+                    hint="move `<<` to the top of the mapping",
                 )
             frame.children.update(nodes)
             frame.merged.update(nodes)
@@ -241,4 +249,4 @@ class _Reader(Builder):
         if tag and self.strict:
             self.fault(TAG, "tags have no place here", event, hint="delete the tag")
         elif tag and tag.removeprefix(scalars.TAGS) not in _KNOWN_TAGS:
-            self.trap(TAG, f"Helm ignores the tag {tag}", event, hint="delete the tag")
+            self.trap(TAG, f"Helm ignores the tag {shown(tag)}", event, hint="delete the tag")

@@ -93,7 +93,7 @@ def resolve_tagged(tag: str, text: str) -> Scalar:
     if kind == "float" and _kind(value, text) == "int" and -(1 << 63) <= int(value or 0) < 1 << 63:
         return float(value or 0)
     if _kind(value, text) != kind:
-        raise ValueError(f"{text[:40]!r} is no {kind}")
+        raise ValueError(f"{text[:40]!r} is not of the kind {kind}")
     return value
 
 

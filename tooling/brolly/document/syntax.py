@@ -6,14 +6,17 @@ Where libyaml 0.2.5 and go-yaml v2 differ, the text is refused as Helm refuses i
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
 from brolly.document.rules import CONTROL_CHARACTER, ENCODING, SYNTAX, TAB, FaultError, Place
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # without libyaml PyYAML's own parser does: ten times slower, and stricter about tabs
-Reader: Final = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
+_Reader: Final = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
 
 BOM: Final = b"\xef\xbb\xbf"
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -32,33 +35,42 @@ _HINTS: Final = (
 )
 
 
+def events(content: bytes) -> Callable[[], Any]:
+    """Give a function that reads the next event; it raises yaml.YAMLError. UTF-16, which libyaml reads, is a fault."""
+    body = content.removeprefix(BOM)  # libyaml's marks do not count it either
+    if body.startswith(_UTF16):
+        decoded(body)
+    read: Callable[[], Any] = _Reader(body).get_event
+    return read
+
+
 def place_of(event: Any) -> Place:
     """Give the event's place in lines and columns from 1."""
     start, end = event.start_mark, event.end_mark
     return (start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
 
-def require_text(content: bytes) -> None:
-    """Refuse what is no UTF-8 text of YAML's characters."""
+def decoded(content: bytes) -> str:
+    """Decode UTF-8, a byte order mark kept; a fault for anything else."""
     if content.startswith(_UTF16):
         raise FaultError(ENCODING, "the file is UTF-16", hint="save it as UTF-8")
     try:
-        text = content.removeprefix(BOM).decode()
+        return content.decode()
     except UnicodeDecodeError as error:
-        before = error.object[: error.start].decode()
-        raise FaultError(
-            ENCODING,
-            f"byte 0x{error.object[error.start]:02x} is no UTF-8",
-            _place_after(before),
-            hint="save the file as UTF-8",
-        ) from None
+        place = _place_after(content[: error.start].decode().removeprefix("\ufeff"))
+        message = f"the byte 0x{content[error.start]:02X} is no UTF-8"
+        raise FaultError(ENCODING, message, place, hint="save the file as UTF-8") from None
+
+
+def _require_text(content: bytes) -> None:
+    text = decoded(content).removeprefix("\ufeff")
     if found := _NOT_YAML.search(text):
-        code = f"U+{ord(found[0]):04X}"
+        code = f"{ord(found[0]):04X}"
         raise FaultError(
             CONTROL_CHARACTER,
-            f"the character {code} must not stand in YAML as it is",
+            f"the character U+{code} must not stand in YAML as it is",
             _place_after(text[: found.start()]),
-            hint=f'delete it, or write it in double quotes as "\\u{ord(found[0]):04X}"',
+            hint=f'delete it, or write it in double quotes as "\\u{code}"',
         )
 
 
@@ -69,8 +81,8 @@ def _place_after(text: str) -> Place:
 
 def syntax_fault(error: yaml.YAMLError, content: bytes) -> FaultError:
     """Tell libyaml's complaint as a fault at the place where an author would repair it."""
-    require_text(content)
     if not isinstance(error, yaml.MarkedYAMLError):
+        _require_text(content)
         return FaultError(SYNTAX, str(error))
     problem = error.problem or error.context or "no YAML"
     mark = error.problem_mark or error.context_mark

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,7 +17,7 @@ from brolly.findings import Finding, has_errors, printable
 from brolly.oci import Digest, compact_json
 from brolly.outcome import BuiltArtifact, BuiltDependency, BundleReport, Outcome, Report, Size, Status
 from brolly.pipeline.locking import BAD_CHART
-from brolly.pipeline.shop import Draft, Shop, fetch_address, read, side_by_side
+from brolly.pipeline.shop import DOWNLOADS, Draft, Shop, each_or_fault, fetch_address, read, side_by_side
 from brolly.sources import LOCK, Component, Settings, Sources
 from brolly.values_table import values_table
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from brolly.definition import Bundle
     from brolly.lock import LockedDependency
     from brolly.oci import Artifact
-
-_DOWNLOADS: Final = 8
 
 Compiled = umbrella.Umbrella | kustomization.FluxBundle
 
@@ -51,9 +48,9 @@ def build_bundles(shop: Shop, names: Sequence[str]) -> list[Built]:
         try:
             return _build(shop, draft)
         except BrollyError as error:
-            return _failed(shop, replace(draft, fault=error))
+            return _failed(shop, draft.failed(error))
 
-    return side_by_side(shop, step, names)
+    return side_by_side(step, names, shop.jobs)
 
 
 def inputs_digest(sources: Sources, settings: Settings) -> str:
@@ -80,9 +77,8 @@ def _build(shop: Shop, draft: Draft) -> Built:
     if wrote.lock is None or has_errors(draft.findings):
         return _failed(shop, draft)
     shop.progress(draft.name, "fetching")
-    components, found = fetch_components(shop, wrote)
-    draft = draft.found(found)
-    if has_errors(draft.findings):
+    draft, components = fetch_components(shop, draft, wrote)
+    if not draft.is_good:
         return _failed(shop, draft)
     shop.progress(draft.name, "compiling")
     compiled, found = compile_bundle(wrote, components, shop.settings)
@@ -101,17 +97,16 @@ def _authored_findings(wrote: Authored) -> Iterator[Finding]:
         yield from check(wrote)
 
 
-def fetch_components(shop: Shop, wrote: Authored) -> tuple[tuple[Component, ...], tuple[Finding, ...]]:
+def fetch_components(shop: Shop, draft: Draft, wrote: Authored) -> tuple[Draft, tuple[Component, ...]]:
     """Fetch exactly what the lock names, side by side; needs a lock that is not stale."""
     pairs = [
         (dependency, entry)
         for dependency in wrote.bundle.dependencies
         if wrote.lock and (entry := wrote.lock.dependency(dependency.key))
     ]
-    with ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="fetch") as executor:
-        read_all = list(executor.map(lambda pair: _component(shop, wrote, *pair), pairs))
-    components = tuple(one for one in read_all if isinstance(one, Component))
-    return components, tuple(one for one in read_all if isinstance(one, Finding))
+    fetched, faults = each_or_fault(lambda pair: _component(shop, wrote, *pair), pairs, DOWNLOADS)
+    draft = draft.found(one for one in fetched if isinstance(one, Finding)).failed(*faults)
+    return draft, tuple(one for one in fetched if isinstance(one, Component))
 
 
 def _component(shop: Shop, wrote: Authored, dependency: Dependency, entry: LockedDependency) -> Component | Finding:

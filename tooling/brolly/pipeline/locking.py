@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from brolly import authored, lock, workspace
+from brolly import authored, document, lock, workspace
 from brolly.chart import Chart, ChartError, read_package
 from brolly.definition import Dependency, LocalChart
-from brolly.errors import BrollyError
+from brolly.errors import BrollyError, UsageError
 from brolly.findings import Finding, Rule, Severity, printable
 from brolly.lock import Lock, LockedDependency
-from brolly.pipeline.shop import Draft, Shop, fetch_address, read, side_by_side
+from brolly.pipeline.shop import DOWNLOADS, Draft, Shop, each_or_fault, fetch_address, read, side_by_side
 from brolly.sources import LOCK
+from brolly.suggestions import did_you_mean
 from brolly.versions import Version
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ NOT_VENDORED: Final = Rule("lock/not-vendored", Severity.ERROR, "a local chart w
 
 RULES: Final = (UNRESOLVED, BAD_CHART, OTHER_CHART, NOT_VENDORED)
 
-_DOWNLOADS: Final = 8
+# what writing a lock anew mends
+_MENDED: Final = frozenset(rule.code for rule in (*lock.RULES, *document.RULES))
 
 Resolution = tuple[LockedDependency | None, tuple[Finding, ...]]
 
@@ -44,16 +45,42 @@ class Locking:
 
 
 def lock_bundles(shop: Shop, names: Sequence[str], *, upgrade: frozenset[str] | None = None) -> list[Locking]:
-    """Resolve bundles and write their locks; `upgrade` names the dependencies to move (empty: all; None: none)."""
+    """Resolve bundles and write their locks; `upgrade` names the dependencies to move (empty: all; None: none).
 
-    def step(name: str) -> Locking:
-        draft = read(shop, name)
+    UsageError if one to move is a dependency of none of the bundles. Written is what could be resolved.
+    """
+    drafts = side_by_side(lambda name: read(shop, name), names, shop.jobs)
+    _require_known(drafts, upgrade or frozenset())
+
+    def step(draft: Draft) -> Locking:
         try:
             return _lock_bundle(shop, draft, upgrade)
         except BrollyError as error:
-            return Locking(replace(draft, fault=error), None)
+            return Locking(draft.failed(error), None)
 
-    return side_by_side(shop, step, names)
+    return [_written(shop, one) for one in side_by_side(step, drafts, shop.jobs)]
+
+
+def _require_known(drafts: Sequence[Draft], upgrade: frozenset[str]) -> None:
+    read_all = [draft.authored.bundle for draft in drafts if draft.authored]
+    if len(read_all) < len(drafts):
+        return  # what cannot be read may have it
+    known = {name for bundle in read_all for one in bundle.dependencies for name in (one.key, one.name)}
+    for name in sorted(upgrade - known):
+        hint = did_you_mean(name, sorted(known)) or f"known here: {', '.join(sorted(known))}"
+        if name in {draft.name for draft in drafts}:
+            hint = f"to move all of this bundle: brolly lock {name} --upgrade"
+        raise UsageError(f"no bundle has a dependency {printable(name)!r}", hint=hint)
+
+
+def _written(shop: Shop, locking: Locking) -> Locking:
+    if locking.lock is None:
+        return locking
+    path = shop.workspace.bundles / locking.draft.name / LOCK
+    try:
+        return replace(locking, is_changed=workspace.write_file(path, lock.serialize(locking.lock)))
+    except BrollyError as error:
+        return Locking(locking.draft.failed(error), None)
 
 
 def check_locks(shop: Shop, names: Sequence[str]) -> list[Draft]:
@@ -63,28 +90,27 @@ def check_locks(shop: Shop, names: Sequence[str]) -> list[Draft]:
         draft = read(shop, name)
         return draft.found(authored.lock_findings(draft.authored)) if draft.authored else draft
 
-    return side_by_side(shop, step, names)
+    return side_by_side(step, names, shop.jobs)
 
 
 def _lock_bundle(shop: Shop, draft: Draft, upgrade: frozenset[str] | None) -> Locking:
     # a damaged lock is written anew: what is wrong with it stops nobody here
     damaged = draft.sources.path(LOCK)
-    draft = replace(
-        draft, findings=tuple(one for one in draft.findings if not (one.location and one.location.path == damaged))
-    )
+    kept = (one for one in draft.findings if not (one.location and one.location.path == damaged and one.code in _MENDED))
+    draft = replace(draft, findings=tuple(kept))
     wrote = draft.authored
-    if wrote is None or any(finding.severity is Severity.ERROR for finding in draft.findings):
+    if wrote is None or not draft.is_good:
         return Locking(draft, None)
     shop.progress(draft.name, "resolving")
-    with ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="resolve") as executor:
-        resolved = list(executor.map(lambda one: _resolve(shop, wrote, one, upgrade), wrote.bundle.dependencies))
-    draft = draft.found(finding for _, found in resolved for finding in found)
+    resolved, faults = each_or_fault(
+        lambda one: _resolve(shop, wrote, one, upgrade), wrote.bundle.dependencies, DOWNLOADS
+    )
+    draft = draft.found(finding for _, found in resolved for finding in found).failed(*faults)
     entries = {entry.key: entry for entry, _ in resolved if entry}
-    if any(found for _, found in resolved) or len(entries) < len(wrote.bundle.dependencies):
+    if not draft.is_good or len(entries) < len(wrote.bundle.dependencies):
         return Locking(draft, None)
     made = lock.make(wrote.bundle, entries)
-    is_changed = workspace.write_file(shop.workspace.bundles / draft.name / LOCK, lock.serialize(made))
-    return Locking(draft, made, is_changed, tuple(_moves(wrote.lock, made)))
+    return Locking(draft, made, moves=tuple(_moves(wrote.lock, made)))
 
 
 def _moves(old: Lock | None, new: Lock) -> Iterator[str]:
@@ -121,7 +147,7 @@ def _resolve(shop: Shop, wrote: Authored, dependency: Dependency, upgrade: froze
         digest=str(package.digest),
         name=dependency.name,
         repository=dependency.repository.url,
-        version=package.version,
+        version=candidate.version,
         alias=dependency.alias,
         manifest=str(package.manifest_digest or ""),
     )

@@ -55,27 +55,41 @@ class Published(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Publication:
-    """What `publish` did: in order, with what was odd about it."""
+    """What `publish` did with one bundle: in order, with what was odd about it, and what stopped it."""
 
-    published: tuple[Published, ...]
+    bundle: str
+    published: tuple[Published, ...] = ()
     notes: tuple[str, ...] = ()
+    fault: BrollyError | None = None
 
 
 def publish(
     shop: Shop, names: Sequence[str], registry: Registry, prefix: str, *, dry_run: bool = False
 ) -> tuple[Publication, ...]:
-    """Copy bundles from `dist/` to a registry, below a prefix; with `dry_run` only ask what is there."""
+    """Copy bundles from `dist/` to a registry, below a prefix; with `dry_run` only ask what is there.
+
+    Nothing is written unless all that is listed is whole; NotCurrent, DamagedDist.
+    """
     report = current_report(shop, names)
+    artifacts = {name: _artifacts(shop, report, name) for name in names}
 
     def step(name: str) -> Publication:
-        bundle = report.bundle(name)
-        built = bundle.artifacts if bundle else ()
-        artifacts = [dist.read_artifact(shop.workspace.dist, artifact) for artifact in built]
-        shop.progress(name, "publishing")
-        done = [_publish(artifact, registry, prefix, dry_run=dry_run) for artifact in artifacts]
-        return Publication(tuple(published for published, _ in done), tuple(note for _, note in done if note))
+        done = Publication(name)
+        for artifact in artifacts[name]:
+            shop.progress(name, f"publishing {artifact.repository}")
+            try:
+                published, note = _publish(artifact, registry, prefix, dry_run=dry_run)
+            except BrollyError as error:
+                return replace(done, fault=error)
+            done = replace(done, published=(*done.published, published), notes=(*done.notes, *filter(None, (note,))))
+        return done
 
-    return tuple(side_by_side(shop, step, names))
+    return tuple(side_by_side(step, names, shop.jobs))
+
+
+def _artifacts(shop: Shop, report: Report, name: str) -> list[Artifact]:
+    bundle = report.bundle(name)
+    return [dist.read_artifact(shop.workspace.dist, artifact) for artifact in (bundle.artifacts if bundle else ())]
 
 
 def current_report(shop: Shop, names: Sequence[str]) -> Report:

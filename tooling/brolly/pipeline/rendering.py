@@ -35,7 +35,7 @@ def render_bundle(
     try:
         return _render(shop, draft, value_files)
     except BrollyError as error:
-        return replace(draft, fault=error), ()
+        return draft.failed(error), ()
 
 
 def _render(shop: Shop, draft: Draft, value_files: Sequence[tuple[str, bytes]]) -> tuple[Draft, tuple[Rendered, ...]]:
@@ -47,8 +47,9 @@ def _render(shop: Shop, draft: Draft, value_files: Sequence[tuple[str, bytes]]) 
         draft = draft.found((*authored.lock_findings(wrote), *checks.check_overlay_keys(wrote)))
     if wrote is None or wrote.lock is None or has_errors(draft.findings):
         return draft, ()
-    components, found = fetch_components(shop, wrote)
-    draft = draft.found(found)
+    draft, components = fetch_components(shop, draft, wrote)
+    if not draft.is_good:
+        return draft, ()
     compiled, found = compile_bundle(wrote, components, shop.settings)
     draft = draft.found(found)
     if compiled is None or has_errors(draft.findings):

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import queue
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import msgspec
 
 from brolly import __version__, authored, workspace
-from brolly.findings import Finding, Rule, Severity, in_order
+from brolly.errors import BrollyError
+from brolly.findings import Finding, Rule, Severity, has_errors, in_order
 from brolly.sources import Settings, Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from brolly.authored import Authored
     from brolly.engine import Engine
-    from brolly.errors import BrollyError
     from brolly.repositories import Repositories
     from brolly.workspace import Workspace
 
@@ -27,7 +28,11 @@ NO_ADDRESS: Final = Rule("workspace/no-address", Severity.WARNING, "nothing says
 
 RULES: Final = (NO_ADDRESS,)
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+# how many charts of one bundle are fetched at once
+DOWNLOADS: Final = 8
 
 
 def _silent(_name: str, _stage: str) -> None:
@@ -51,47 +56,77 @@ class Shop:
 
 @dataclass(frozen=True)
 class Draft:
-    """A bundle as read, with what was found so far. `fault` is what the world did, if it did."""
+    """A bundle as read, with what was found so far. `faults` are what the world did, or what was asked wrongly."""
 
     name: str
     sources: Sources
     authored: Authored | None
     findings: tuple[Finding, ...] = field(default=())
-    fault: BrollyError | None = None
+    faults: tuple[BrollyError, ...] = ()
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing stands in the way so far."""
+        return not self.faults and not has_errors(self.findings)
 
     def found(self, more: Iterable[Finding]) -> Draft:
         """Give the draft with more findings."""
         mine = (msgspec.structs.replace(finding, bundle=self.name) for finding in more)
         return replace(self, findings=in_order((*self.findings, *mine)))
 
-    def texts(self) -> Mapping[str, str]:
-        """Give the texts of the bundle's files by path, for code frames."""
-        files = self.sources.files.items()
-        return {self.sources.path(name): content.decode("utf-8", "replace") for name, content in files}
+    def failed(self, *faults: BrollyError) -> Draft:
+        """Give the draft with more faults of the world; what several dependencies meet is said once."""
+        known = {str(fault): fault for fault in (*self.faults, *faults)}
+        return replace(self, faults=tuple(known.values()))
+
+    def texts(self, paths: Collection[str]) -> dict[str, str]:
+        """Give the texts of the bundle's files at these paths, for code frames."""
+        files = ((self.sources.path(name), content) for name, content in self.sources.files.items())
+        return {path: content.decode("utf-8", "replace") for path, content in files if path in paths}
 
 
 class Engines:
     """Helm's engines, one per job, lent to whoever asks."""
 
     def __init__(self, make: Callable[[], Engine], count: int) -> None:
-        self._all = tuple(make() for _ in range(count))
-        self._idle: queue.LifoQueue[Engine] = queue.LifoQueue()
-        for engine in self._all:
-            self._idle.put(engine)
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._idle: queue.LifoQueue[Engine | None] = queue.LifoQueue()
+        for _ in range(count):
+            self._idle.put(make())
 
     @contextmanager
     def lend(self) -> Iterator[Engine]:
         """Lend an engine; waits for one."""
         engine = self._idle.get()
+        if engine is None:
+            self._idle.put(None)
+            raise EnginesClosedError
         try:
             yield engine
         finally:
-            self._idle.put(engine)
+            with self._lock:
+                if not self._is_closed:
+                    self._idle.put(engine)
+                    engine = None
+            if engine:
+                engine.close()
 
     def close(self) -> None:
-        """Stop all workers."""
-        for engine in self._all:
-            engine.close()
+        """Stop all workers: the idle ones now, one that is lent as soon as it comes back."""
+        idle = []
+        with self._lock, suppress(queue.Empty):
+            self._is_closed = True
+            while True:
+                idle.append(self._idle.get_nowait())
+        self._idle.put(None)
+        for engine in idle:
+            if engine:
+                engine.close()
+
+
+class EnginesClosedError(RuntimeError):
+    """The run is over: it was interrupted, and a bundle's thread still asked for an engine."""
 
 
 def settings_of(space: Workspace, address: str, epoch: int) -> tuple[Settings, tuple[Finding, ...]]:
@@ -115,16 +150,35 @@ def settings_of(space: Workspace, address: str, epoch: int) -> tuple[Settings, t
     return made, (missing,)
 
 
-def side_by_side(shop: Shop, step: Callable[[str], _Result], names: Sequence[str]) -> list[_Result]:
-    """Run a step for every bundle on the jobs; the results have the order of the names."""
-    if len(names) <= 1 or shop.jobs <= 1:
-        return [step(name) for name in names]
-    executor = ThreadPoolExecutor(min(shop.jobs, len(names)), thread_name_prefix="bundle")
+def side_by_side(step: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int) -> list[_Result]:
+    """Run a step for every item on so many threads; the results have the order of the items."""
+    if len(items) <= 1 or jobs <= 1:
+        return [step(item) for item in items]
+    executor = ThreadPoolExecutor(min(jobs, len(items)), thread_name_prefix=step.__name__)
     try:
-        return list(executor.map(step, names))
-    finally:
-        # after Ctrl-C nothing new is begun
+        results = list(executor.map(step, items))
+    except BaseException:
+        # after Ctrl-C nothing new is begun, and what hangs is not waited for
         executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    executor.shutdown()
+    return results
+
+
+def each_or_fault(
+    step: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int
+) -> tuple[list[_Result], tuple[BrollyError, ...]]:
+    """Run a step for every item side by side: what it gave, in order, and all faults of the world that it met."""
+
+    def attempt(item: _Item) -> tuple[_Result | None, BrollyError | None]:
+        try:
+            return step(item), None
+        except BrollyError as error:
+            return None, error
+
+    tried = side_by_side(attempt, items, jobs)
+    faults = tuple(fault for _, fault in tried if fault)
+    return [cast("_Result", result) for result, fault in tried if not fault], faults
 
 
 def read(shop: Shop, name: str) -> Draft:

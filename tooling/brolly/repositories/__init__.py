@@ -165,10 +165,7 @@ class Repositories:
     def _list_tags(self, place: Reference) -> tuple[str, ...]:
         self._require_network(f"listing the versions of oci://{place}")
         self._progress(f"listing the versions of oci://{place}")
-        try:
-            return self._registry(place.host).tags(place.repository)
-        except NotFound:
-            return ()
+        return self._registry(place.host).tags(place.repository)
 
     def _listing(self, repository: str, name: str) -> Listing:
         index = self._index(repository.removesuffix("/"))

@@ -93,8 +93,6 @@ class Client:
         sent = {**(headers or {}), "Accept-Encoding": "gzip" if unpack else "identity"}
         try:
             response, body = self._body(address, sent, secret.header if secret else "", max_size)
-        except HttpFault:
-            raise
         except WorldError as error:
             raise HttpFault(f"{doing}: {error}", hint=error.hint) from error
         _require_good(response, doing)
