@@ -62,9 +62,7 @@ class Authored:
     local: Mapping[str, LocalPackage]
 
 
-def read(
-    name: str, sources: Sources, repositories: Mapping[str, str], epoch: int
-) -> tuple[Authored | None, tuple[Finding, ...]]:
+def read(name: str, sources: Sources, repositories: Mapping[str, str]) -> tuple[Authored | None, tuple[Finding, ...]]:
     """Read a bundle's files: what they say, unless the definition cannot be read, and everything wrong with them."""
     found: list[Finding] = []
     definition, bundle = _definition(sources, repositories, found)
@@ -75,7 +73,7 @@ def read(
     if definition is None or bundle is None:
         return None, tuple(found)
     found += _foreign_folders(bundle, sources)
-    local = dict(_local_packages(bundle, definition, sources, epoch, found))
+    local = dict(_local_packages(bundle, definition, sources, found))
     return Authored(name, sources, definition, bundle, lock, values, overlays, local), tuple(found)
 
 
@@ -182,13 +180,13 @@ def _foreign_folders(bundle: Bundle, sources: Sources) -> Iterator[Finding]:
 
 
 def _local_packages(
-    bundle: Bundle, definition: Document, sources: Sources, epoch: int, found: list[Finding]
+    bundle: Bundle, definition: Document, sources: Sources, found: list[Finding]
 ) -> Iterator[tuple[str, LocalPackage]]:
     for dependency in bundle.dependencies:
         repository = dependency.repository
         if not isinstance(repository, LocalChart):
             continue
-        package = package_local(sources.files, repository.path, dependency.name, epoch)
+        package = package_local(sources.files, repository.path, dependency.name)
         if package is not None:
             yield dependency.key, package
             continue
@@ -201,13 +199,16 @@ def _local_packages(
         )  # fmt: skip
 
 
-def package_local(files: Mapping[str, bytes], path: str, name: str, epoch: int) -> LocalPackage | None:
-    """Package a local chart, a folder or a .tgz of the sources; None if there is none at that path."""
+def package_local(files: Mapping[str, bytes], path: str, name: str) -> LocalPackage | None:
+    """Package a local chart, a folder or a .tgz of the sources; None if there is none at that path.
+
+    A folder's archive bears the time 0, whatever SOURCE_DATE_EPOCH says: its digest stands in the lock.
+    """
     if path.endswith(".tgz") and path in files:
         return LocalPackage(files[path], str(Digest.of(files[path])))
     prefix = path + "/"
     below = {inner.removeprefix(prefix): content for inner, content in files.items() if inner.startswith(prefix)}
     if "Chart.yaml" not in below:
         return None
-    package, tar = helm.package_folder(below, name, epoch)
+    package, tar = helm.package_folder(below, name, 0)
     return LocalPackage(package, str(Digest.of(tar)))

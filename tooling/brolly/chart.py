@@ -312,7 +312,7 @@ def _metadata(files: Mapping[str, bytes]) -> dict[str, Any]:
     # Helm decodes it over Chart.yaml, whatever the apiVersion
     found = _decode(files, "requirements.yaml", _METADATA, found)
     found = _cleaned(found, _CLEANED)
-    found |= {name: [_clean(one) for one in found[name]] for name in ("sources", "keywords") if found.get(name)}
+    found |= {name: [clean_text(one) for one in found[name]] for name in ("sources", "keywords") if found.get(name)}
     found |= {name: _cleaned_list(found, name) for name in ("maintainers", "dependencies") if found.get(name)}
     _require_valid(found)
     return found
@@ -324,16 +324,16 @@ def _cleaned_list(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     if name == "maintainers":
         return [_cleaned(one, ("name", "email", "url")) for one in found[name]]
     return [
-        {**_cleaned(one, _CLEANED_IN_DEPENDENCY), "tags": [_clean(tag) for tag in one.get("tags") or ()]}
+        {**_cleaned(one, _CLEANED_IN_DEPENDENCY), "tags": [clean_text(tag) for tag in one.get("tags") or ()]}
         for one in found[name]
     ]
 
 
 def _cleaned(fields: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {**fields, **{name: _clean(fields[name]) for name in names if name in fields}}
+    return {**fields, **{name: clean_text(fields[name]) for name in names if name in fields}}
 
 
-def _clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """Clean a text as Helm's sanitizeString does: white space becomes a space, the unprintable is dropped."""
     return "".join(" " if _is_space(char) else char for char in text if _is_space(char) or char.isprintable())
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
+import signal
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from brolly import __version__
 
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
 _COMMON_ENVIRONMENT: Final = """\
 Every option can be given as an environment variable: BROLLY_ and its name, such as BROLLY_OFFLINE=1.
 Exit codes: 0 good, 1 at least one error, 2 usage or configuration, 3 the world failed, 130 interrupted."""
+
+# seconds that threads get to finish what they are writing
+_LAST_MOMENT: Final = 0.5
 
 
 class Command(NamedTuple):
@@ -31,13 +38,21 @@ class Command(NamedTuple):
 
 def _bundles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundles", nargs="*", metavar="BUNDLE", help="names of bundles (default: all)")
+    run = parser.add_argument_group("options of a run")
+    run.add_argument("--root", metavar="DIR", help="the workspace (default: the current folder's)")
+    run.add_argument("--strict", action="store_true", help="warnings fail too")
+    run.add_argument("-j", "--jobs", type=_positive, metavar="N", help="how many bundles at once (default: all cores)")
+    run.add_argument("--offline", action="store_true", help="use only what is in the cache")
+    run.add_argument("--plain-http", action="store_true", help="speak HTTP to registries that are not on this machine")
+    run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="how long to wait for a server (default: 60)")
+    run.add_argument("--retries", type=_count, metavar="N", help="how often to ask again (default: 4)")
 
 
 def _lock(parser: argparse.ArgumentParser) -> None:
     _bundles(parser)
     parser.add_argument("--check", action="store_true", help="fail if a lock would change; no network, nothing written")
     parser.add_argument(
-        "--upgrade", nargs="?", action="append", const="", metavar="DEP",
+        "--upgrade", nargs="?", action=_Repeated, const="", metavar="DEP",
         help="move within the constraint: all dependencies, or this one (repeatable)",
     )  # fmt: skip
 
@@ -51,14 +66,11 @@ def _publish(parser: argparse.ArgumentParser) -> None:
     _bundles(parser)
     parser.add_argument("--to", metavar="DEST", help="oci-layout:FOLDER or oci://HOST/PATH (default: the workspace's)")
     parser.add_argument("--dry-run", action="store_true", help="show what would be published")
-    parser.add_argument(
-        "--plain-http", action="store_true", help="speak HTTP to a registry that is not on this machine"
-    )
 
 
 def _render(parser: argparse.ArgumentParser) -> None:
     _bundles(parser)
-    parser.add_argument("-f", "--values", action="append", metavar="FILE", help="an operator's values (repeatable)")
+    parser.add_argument("-f", "--values", action=_Repeated, metavar="FILE", help="an operator's values (repeatable)")
     parser.add_argument("--include-crds", action="store_true", help="print the CRDs of crds/ folders too")
     parser.add_argument("--output-dir", metavar="DIR", help="write one file per release instead of printing")
 
@@ -106,19 +118,46 @@ COMMANDS: Final = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is the result."""
-    args = _parser(os.environ).parse_args(argv)
+    """Run a command; the exit code is the result. Without arguments it is the program: Ctrl-C ends the process."""
     try:
-        code = _run(args)
+        if argv is None:
+            _speak_utf8()
+        words = sys.argv[1:] if argv is None else argv
+        command = next((word for word in words if not word.startswith("-")), "")
+        code = _run(_parser(os.environ, command).parse_args(words))
         sys.stdout.flush()
     except KeyboardInterrupt:
+        if argv is None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("interrupted", file=sys.stderr)
+        if argv is None:
+            _leave(130)
         return 130
     except BrokenPipeError:
         # the reader went away, as `| head` does; nothing may complain at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def _speak_utf8() -> None:
+    """Write UTF-8 whatever the locale is: what is printed is read by Helm, kubectl and jq."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: threads that wait for a server would keep the process for as long as they wait.
+
+    What is being written gets a moment, so that no temporary file stays behind.
+    """
+    until = time.monotonic() + _LAST_MOMENT
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, until - time.monotonic()))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -128,19 +167,23 @@ def _run(args: argparse.Namespace) -> int:
     try:
         code: int = getattr(module, args.function)(args)
     except BrollyError as error:
-        from brolly.commands.run import print_fault
+        from brolly.commands.run import fault_facts, print_fault, print_json
 
+        if args.output == "json":
+            print_json({"failures": fault_facts([("", error)])})
         print_fault(args, str(error), error.hint)
         return error.exit_code
     return code
 
 
-def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+def _parser(environ: Mapping[str, str], chosen: str = "") -> argparse.ArgumentParser:
+    """Make the parser of all commands; the environment speaks to the chosen one."""
     parser = argparse.ArgumentParser(
         prog="brolly",
         description="Compile bundles of Helm charts into umbrella charts and Flux bundles, check and publish them.",
         epilog=f"examples:\n  brolly lock && brolly build && brolly publish\n\n{_COMMON_ENVIRONMENT}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"brolly {__version__}")
     rows = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -152,31 +195,42 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
             description=f"{command.summary[0].upper()}{command.summary[1:]}.",
             epilog=f"examples:\n{examples}\n\n{_COMMON_ENVIRONMENT}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         command.arguments(row)
         _add_common(row)
         row.set_defaults(module=command.module, function=command.function)
-        _take_environment(row, environ)
+        if command.name == chosen:
+            _take_environment(row, environ)
     return parser
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     common = parser.add_argument_group("common options")
-    common.add_argument("--root", metavar="DIR", help="the workspace (default: the current folder's)")
     common.add_argument("--output", choices=("text", "json"), default="text", help="json: one document on stdout")
-    common.add_argument("--offline", action="store_true", help="use only what is in the cache")
-    common.add_argument("--strict", action="store_true", help="warnings fail too")
-    common.add_argument(
-        "-j", "--jobs", type=_positive, metavar="N", help="how many bundles at once (default: all cores)"
-    )
     common.add_argument("-q", "--quiet", action="store_true", help="errors only")
     common.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: in a terminal")
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not text.isascii():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number such as 4")
+    return int(text)
+
+
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
+    if not (number := _count(text)):
+        raise argparse.ArgumentTypeError("it must be at least 1")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
     return number
 
 
@@ -192,11 +246,27 @@ def _take_environment(parser: argparse.ArgumentParser, environ: Mapping[str, str
 def _from_environment(parser: argparse.ArgumentParser, action: argparse.Action, text: str) -> Any:
     option = action.option_strings[-1]
     if action.nargs == 0:
-        return text.lower() not in {"0", "false", "no", ""}
+        return text.lower() not in {"0", "false", "no"}
     try:
         value = action.type(text) if callable(action.type) else text
-    except ValueError:
-        value = None
-    if value is None or (action.choices and value not in action.choices):
-        parser.error(f"the environment's value for {option} cannot be used: {text!r}")
-    return [value] if isinstance(action, argparse._AppendAction) else value  # noqa: SLF001
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"the environment's value for {option}: {error}")
+    if action.choices and value not in action.choices:
+        parser.error(f"the environment's value for {option}: {text!r} is none of {', '.join(action.choices)}")
+    # a tuple: what is typed takes its place instead of being added
+    return (value,) if isinstance(action, _Repeated) else value
+
+
+class _Repeated(argparse.Action):
+    """An option that may be given several times; what the environment says holds only if it is not given at all."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse's signature
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Add one more."""
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*(before if isinstance(before, list) else ()), values])

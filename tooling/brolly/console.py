@@ -31,8 +31,9 @@ def progress(title: str, *, is_quiet: bool) -> Iterator[Callable[[str, str], Non
     with console.status(title) as status:
 
         def show(name: str, stage: str) -> None:
+            stages.pop(name, None)  # the latest stand last
             stages[name] = stage
-            running = ", ".join(f"{bundle} {step}" for bundle, step in list(stages.items())[-3:])
+            running = ", ".join(f"{bundle} {step}".strip() for bundle, step in list(stages.items())[-3:])
             status.update(f"{title}: {escape(running)}")
 
         yield show

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,17 +14,19 @@ import msgspec
 
 from brolly import outcome
 from brolly.errors import WorldError
-from brolly.oci import IMAGE_INDEX, Artifact, Blob, Descriptor, Digest
+from brolly.oci import IMAGE_INDEX, IMAGE_MANIFEST, Artifact, Blob, Descriptor, Digest
+from brolly.outcome import Status
 from brolly.workspace import write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from brolly.outcome import BuiltArtifact, Outcome, Report
+    from brolly.outcome import BuiltArtifact, BundleReport, Outcome, Report
 
 _REF_NAME: Final = "org.opencontainers.image.ref.name"
 _LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
 REPORT: Final = "report.json"
+_LOCK: Final = ".lock"
 
 
 class DamagedDist(WorldError):  # noqa: N818 - it names a state
@@ -37,26 +41,57 @@ def read_report(dist: Path) -> Report | None:
         return None
 
 
-def write(dist: Path, outcomes: Sequence[Outcome], report: Report, *, declared: Iterable[str] | None) -> None:
-    """Write what was built: blobs, then the index, then the files, the report last.
+def write(dist: Path, outcomes: Sequence[Outcome], report: Report, *, declared: Iterable[str] | None) -> Report:
+    """Write what was built: blobs, then the index, then the files, the report last; give the report as written.
 
     `declared` names all bundles of the workspace when all were built: what belongs to no bundle any more is removed.
+    Of two builds at once, one waits for the other.
     """
-    old = read_report(dist)
     layout = dist / "oci"
-    write_file(layout / "oci-layout", _LAYOUT)
-    for built in outcomes:
-        for artifact in built.artifacts:
-            for blob in (*artifact.blobs, artifact.manifest):
-                _write_blob(layout, blob)
-    kept = {artifact.ref_name: artifact for bundle in report.bundles for artifact in bundle.artifacts}
-    write_file(layout / "index.json", _index(layout, kept, outcomes))
-    for built in outcomes:
-        _write_files(dist, built)
-    write_file(dist / REPORT, outcome.serialize(report))
-    _remove_old(dist, old, report)
-    if declared is not None:
-        _remove_unlisted_blobs(layout, report)
+    with _alone(dist):
+        old = read_report(dist)
+        _remove_leftovers(dist)
+        write_file(layout / "oci-layout", _LAYOUT)
+        for built in outcomes:
+            for artifact in built.artifacts:
+                for blob in (*artifact.blobs, artifact.manifest):
+                    _write_blob(layout, blob)
+        report = _without_lost(layout, report)
+        write_file(layout / "index.json", _index(layout, report))
+        for built in outcomes:
+            _write_files(dist, built)
+        write_file(dist / REPORT, outcome.serialize(report))
+        _remove_old(dist, old, report)
+        if declared is not None:
+            _remove_unlisted_blobs(layout, report)
+    return report
+
+
+@contextmanager
+def _alone(dist: Path) -> Iterator[None]:
+    """Keep other builds out of `dist/`; whatever the disk refuses is a WorldError."""
+    try:
+        dist.mkdir(parents=True, exist_ok=True)
+        with (dist / _LOCK).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        place = error.filename or dist
+        raise WorldError(f"writing {place}: {error.strerror or error}", hint="is there room, may you write?") from error
+
+
+def _remove_leftovers(dist: Path) -> None:
+    """Remove what a killed build was writing: nobody else writes now."""
+    for folder in (dist, dist / "oci", dist / "oci" / "blobs" / "sha256"):
+        for path in folder.glob(".*.tmp"):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _blob_path(layout: Path, digest: str) -> Path:
@@ -67,26 +102,38 @@ def _write_blob(layout: Path, blob: Blob) -> None:
     write_file(_blob_path(layout, blob.descriptor.digest), blob.content)
 
 
-def _index(layout: Path, kept: Mapping[str, BuiltArtifact], outcomes: Sequence[Outcome]) -> bytes:
-    sizes = {artifact.digest: artifact.manifest.descriptor for built in outcomes for artifact in built.artifacts}
-    known = {entry["digest"]: entry for entry in _index_entries(layout)}
+def _without_lost(layout: Path, report: Report) -> Report:
+    """Leave out what bundles keep of an earlier build where `dist/oci` does not hold it any more."""
+    bundles = (
+        bundle if all(_is_whole(layout, one.digest) for one in bundle.artifacts) else _emptied(bundle)
+        for bundle in report.bundles
+    )
+    return msgspec.structs.replace(report, bundles=tuple(bundles))
+
+
+def _emptied(bundle: BundleReport) -> BundleReport:
+    return msgspec.structs.replace(bundle, status=Status.FAILED, artifacts=())
+
+
+def _is_whole(layout: Path, digest: str) -> bool:
+    try:
+        return all(_blob_path(layout, entry["digest"]).is_file() for entry in _manifest_entries(layout, digest))
+    except DamagedDist:
+        return False
+
+
+def _index(layout: Path, report: Report) -> bytes:
+    listed = {artifact.ref_name: artifact.digest for bundle in report.bundles for artifact in bundle.artifacts}
     manifests = []
-    for name, artifact in sorted(kept.items()):
-        if artifact.digest in sizes:
-            descriptor = sizes[artifact.digest]
-            entry = {"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size}
-        else:
-            entry = {key: known[artifact.digest][key] for key in ("mediaType", "digest", "size")}
+    for name, digest in sorted(listed.items()):
+        content = read_blob(layout, digest)
+        entry = {"mediaType": _media_type(content), "digest": digest, "size": len(content)}
         manifests.append({**entry, "annotations": {_REF_NAME: name}})
     return json.dumps({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": manifests}, indent=2).encode() + b"\n"
 
 
-def _index_entries(layout: Path) -> list[dict[str, Any]]:
-    try:
-        entries = json.loads((layout / "index.json").read_bytes())["manifests"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return [entry for entry in entries if isinstance(entry, dict) and "digest" in entry]
+def _media_type(manifest: bytes) -> str:
+    return str(json.loads(manifest).get("mediaType", IMAGE_MANIFEST))
 
 
 def _write_files(dist: Path, built: Outcome) -> None:
@@ -103,25 +150,22 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write a folder that holds these files and no others; it is replaced as a whole if anything differs."""
     if _folder_holds(folder, files):
         return
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-            fresh = Path(temporary) / "new"
-            for name, content in files.items():
-                write_file(fresh / name, content)
-            if folder.exists():
-                folder.rename(Path(temporary) / "old")
-            fresh.rename(folder)
-    except OSError as error:
-        raise WorldError(f"writing {folder}: {error.strerror or error}") from error
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp") as temporary:
+        fresh = Path(temporary) / "new"
+        for name, content in files.items():
+            write_file(fresh / name, content)
+        if folder.exists() or folder.is_symlink():
+            folder.rename(Path(temporary) / "old")
+        fresh.rename(folder)
 
 
 def _folder_holds(folder: Path, files: Mapping[str, bytes]) -> bool:
-    try:
-        found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        return found.keys() == files.keys() and all(path.read_bytes() == files[name] for name, path in found.items())
-    except OSError:
-        return False
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+    return found.keys() == files.keys() and all(_holds(path, files[name]) for name, path in found.items())
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and not path.is_symlink() and path.read_bytes() == content
 
 
 def _remove_old(dist: Path, old: Report | None, new: Report) -> None:
@@ -132,10 +176,7 @@ def _remove_old(dist: Path, old: Report | None, new: Report) -> None:
             path = dist / name.rstrip("/")
             if name in kept or path.parent != dist:
                 continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            _remove(path)
 
 
 def _remove_unlisted_blobs(layout: Path, report: Report) -> None:
@@ -170,5 +211,4 @@ def read_artifact(dist: Path, built: BuiltArtifact) -> Artifact:
     content = read_blob(layout, built.digest)
     entries = _manifest_entries(layout, built.digest)
     blobs = tuple(Blob(msgspec.convert(entry, Descriptor), read_blob(layout, entry["digest"])) for entry in entries)
-    media_type = json.loads(content).get("mediaType", "application/vnd.oci.image.manifest.v1+json")
-    return Artifact(built.repository, built.version, Blob.of(media_type, content), blobs)
+    return Artifact(built.repository, built.version, Blob.of(_media_type(content), content), blobs)

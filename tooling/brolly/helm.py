@@ -12,6 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from brolly.archive import Entry, stored_gzip, write_tar
+from brolly.chart import clean_text
 from brolly.oci import HELM_CHART, HELM_CONFIG, IMAGE_MANIFEST, Artifact, Blob
 
 if TYPE_CHECKING:
@@ -50,12 +51,13 @@ def lock_digest(required: Sequence[Requirement], locked: Sequence[Requirement]) 
 
 
 def _go_requirement(requirement: Requirement) -> dict[str, Any]:
+    # Helm hashes what it has read and cleaned
     fields: dict[str, Any] = {
-        "name": requirement.name,
-        "version": requirement.version,
-        "repository": requirement.repository,
-        "condition": requirement.condition,
-        "tags": requirement.tags,
+        "name": clean_text(requirement.name),
+        "version": clean_text(requirement.version),
+        "repository": clean_text(requirement.repository),
+        "condition": clean_text(requirement.condition),
+        "tags": [clean_text(tag) for tag in requirement.tags],
         "import-values": requirement.import_values,
         "alias": requirement.alias,
     }

@@ -6,7 +6,9 @@ embedded versions of one chart picks the wrong one now and then (pkg/chart/v2/ut
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from brolly import chart as charts
@@ -15,7 +17,7 @@ from brolly.archive import MAX_FILE
 from brolly.chart import Chart, Requirement
 from brolly.definition import LocalChart
 from brolly.document import emit
-from brolly.findings import Finding, Rule, Severity, printable
+from brolly.findings import Finding, Location, Rule, Severity, printable
 from brolly.sources import README, SCHEMA, VALUES
 from brolly.values_table import values_table
 from brolly.versions import Version
@@ -32,11 +34,17 @@ AMBIGUOUS: Final = Rule("umbrella/ambiguous-chart", Severity.ERROR, "two package
 TOO_LARGE: Final = Rule("umbrella/package-too-large", Severity.ERROR, "Helm refuses a file of this size in a chart")
 NULL: Final = Rule("umbrella/null-value", Severity.ERROR, "a null that Helm does not honour in an umbrella")
 UNREADABLE: Final = Rule("umbrella/unreadable", Severity.ERROR, "the compiled chart cannot be read")
+SHARED: Final = Rule("umbrella/shared-template", Severity.WARNING, "two charts define one named template differently")
 LONG_README: Final = Rule("umbrella/long-readme", Severity.WARNING, "a README that weighs on every release record")
 
-RULES: Final = (AMBIGUOUS, TOO_LARGE, NULL, UNREADABLE, LONG_README)
+RULES: Final = (AMBIGUOUS, TOO_LARGE, NULL, UNREADABLE, SHARED, LONG_README)
 
 README_LIMIT: Final = 2048
+_README_TAIL: Final = 120  # bytes kept for the line that says how many components are not listed
+_DESCRIPTION_SHOWN: Final = 300  # characters
+
+_NUMBERS: Final = re.compile(r"v?[0-9]+\.[0-9]+\.[0-9]+(?![0-9.])")
+_DEFINE: Final = re.compile(r"\{\{-?\s*define\s+[\"`]([^\"`]+)[\"`]\s*-?\}\}")
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ def compile_bundle(
         *_ambiguous(components, definition),
         *_too_large(components, definition),
         *_nulls(components, values),
+        *_shared_templates(components, definition),
         *_long_readme(sources),
     )
     if any(finding.severity is Severity.ERROR for finding in found):
@@ -111,8 +120,8 @@ def _requirement(component: Component) -> Requirement:
 
 
 def exact(version: str) -> str:
-    """Write a version so that Helm takes it for this one alone: `1.4` would be a range."""
-    return version if version.count(".") >= 2 else str(Version.parse(version))
+    """Write a version so that Helm takes it for this one alone: `1.4` and `1.4-rc.1` would be ranges."""
+    return version if _NUMBERS.match(version) else str(Version.parse(version))
 
 
 def _chart_yaml(
@@ -183,13 +192,13 @@ def _readme(bundle: Bundle, components: Sequence[Component], sources: Sources) -
         return written
     lines = [f"# {bundle.name}", ""]
     if bundle.description:
-        lines += [bundle.description[:300], ""]
+        lines += [bundle.description[:_DESCRIPTION_SHOWN], ""]
     lines += ["| component | chart | version |", "|---|---|---|"]
     size = len("\n".join(lines).encode())
     for place, component in enumerate(components):
         row = f"| {component.key} | {component.chart.name} | {component.chart.version} |"
         size += len(row.encode()) + 1
-        if size > README_LIMIT - 120:
+        if size > README_LIMIT - _README_TAIL:
             lines.append(f"| and {len(components) - place} more | | |")
             break
         lines.append(row)
@@ -198,7 +207,7 @@ def _readme(bundle: Bundle, components: Sequence[Component], sources: Sources) -
 
 def _templates(bundle: Bundle, components: Sequence[Component], sources: Sources) -> dict[str, bytes]:
     written = sources.below("templates/")
-    if written:
+    if helm.not_ignored(written):
         return written
     # without templates/ `helm lint --strict` fails and skips rendering
     listing = "\n".join(
@@ -208,14 +217,19 @@ def _templates(bundle: Bundle, components: Sequence[Component], sources: Sources
 
 
 def _ambiguous(components: Sequence[Component], definition: Document) -> Iterator[Finding]:
-    seen: dict[tuple[str, Version], Component] = {}
+    versions: dict[tuple[str, Version], Component] = {}
+    names: dict[str, Component] = {}
     for component in components:
-        first = seen.setdefault((component.chart.name, Version.parse(component.chart.version)), component)
-        if first.package != component.package or first.chart.version != component.chart.version:
+        chart = component.chart
+        first = versions.setdefault((chart.name, Version.parse(chart.version)), component)
+        if first.package == component.package:
+            # `a-1` in version 2 and `a` in version 1-2 would both be a-1-2.tgz
+            first = names.setdefault(_file_name(component), component)
+        if first.package != component.package:
             yield AMBIGUOUS.finding(
-                f"{component.key} and {first.key} both embed {component.chart.name} {component.chart.version}, "
-                f"but their packages differ ({first.locked.digest[:19]} and {component.locked.digest[:19]}): "
-                "Helm would take either of them for both",
+                f"{component.key} and {first.key} embed {chart.name} {chart.version} and {first.chart.name} "
+                f"{first.chart.version}, but their packages differ ({first.locked.digest[:19]} and "
+                f"{component.locked.digest[:19]}): Helm would take either of them for both",
                 definition.location(component.dependency.route),
                 hint="take both from one repository, or give one of the charts another version",
             )
@@ -253,11 +267,41 @@ def null_routes(data: Any, route: tuple[str | int, ...]) -> Iterator[tuple[str |
                 yield from null_routes(value, (*route, key))
 
 
+def _shared_templates(components: Sequence[Component], definition: Document) -> Iterator[Finding]:
+    """Find named templates of two meanings: they are global in Helm, so one chart would use the other's."""
+    seen: dict[str, tuple[Component, str]] = {}
+    for component in {component.package: component for component in reversed(components)}.values():
+        clashes: dict[str, list[str]] = {}
+        for name, body in _named_templates(component.chart).items():
+            first, before = seen.setdefault(name, (component, body))
+            if before != body:
+                clashes.setdefault(first.key, []).append(name)
+        for key, names in clashes.items():
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            yield SHARED.finding(
+                f"{component.key} and {key} define {printable(', '.join(sorted(names)[:3]))}{more} differently: "
+                "Helm keeps one of the definitions for both",
+                definition.location(component.dependency.route),
+                hint="use one version of the chart, or set `target: kustomize`: each release then has its own",
+            )
+
+
+def _named_templates(chart: Chart) -> dict[str, str]:
+    """Give what a chart and its subcharts `define`, each with the text up to the next one."""
+    found: dict[str, str] = {}
+    for entry in chart.templates:
+        text = (entry.content or b"").decode("utf-8", "replace")
+        places = tuple(_DEFINE.finditer(text))
+        for place, following in zip_longest(places, places[1:]):
+            found[place[1]] = text[place.end() : following.start() if following else None].strip()
+    for subchart in chart.subcharts:
+        found |= _named_templates(subchart)
+    return found
+
+
 def _long_readme(sources: Sources) -> Iterator[Finding]:
     size = len(sources.files.get(README, b""))
     if size >= README_LIMIT:
-        from brolly.findings import Location
-
         yield LONG_README.finding(
             f"README.md has {size} bytes; the chart gets a short one in its place",
             Location(sources.path(README)),

@@ -23,28 +23,32 @@ def values_table(bundle: Bundle, components: Sequence[Component], values: Docume
     keys = {component.key for component in components}
     own = {key: value for key, value in written.items() if key not in keys}
     if own:
-        lines += ["## The bundle", *_table(own)]
+        lines += ["## The bundle", "", *_table(own)]
     for component in components:
         chart = component.chart
         lines += ["", f"## {component.key}", "", f"Chart {chart.name} {chart.version}.", ""]
-        lines += _table(_merged(chart.values, written.get(component.key)), prefix=f"{component.key}.")
+        lines += _table(_merged(chart.values, written.get(component.key, {})), prefix=f"{component.key}.")
     return "\n".join(lines) + "\n"
 
 
 def _merged(defaults: Any, written: Any) -> Any:
+    """Put what was written over a chart's defaults; a null deletes the default."""
     if not isinstance(defaults, dict) or not isinstance(written, dict):
-        return defaults if written is None else written
-    return {key: _merged(defaults.get(key), written.get(key)) for key in (*defaults, *(set(written) - set(defaults)))}
+        return written
+    kept = {key: value for key, value in written.items() if value is not None}
+    left = {key: value for key, value in defaults.items() if key not in written}
+    return {**left, **{key: _merged(defaults.get(key), value) for key, value in kept.items()}}
 
 
-def _table(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    rows = [f"| `{prefix}{path}` | `{_shown(value)}` |" for path, value in _leaves(values, "")]
-    return ["", "| value | default |", "|---|---|", *rows]
+def _table(values: Any, prefix: str = "") -> list[str]:
+    # values of another shape have a finding of their own
+    rows = _leaves(values, "") if isinstance(values, dict) else ()
+    return ["| value | default |", "|---|---|", *(f"| `{prefix}{path}` | `{_shown(value)}` |" for path, value in rows)]
 
 
 def _leaves(values: Mapping[str, Any], prefix: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
     for key, value in sorted(values.items()):
-        path = f"{prefix}{key}".replace("|", "\\|").replace("`", "")
+        path = prefix + " ".join(key.split()).replace("|", "\\|").replace("`", "'")
         if isinstance(value, dict) and value and depth < _DEPTH:
             yield from _leaves(value, f"{path}.", depth + 1)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,22 +236,27 @@ class _Reader:
 
 def write_file(path: Path, content: bytes) -> bool:
     """Write a file whole or not at all, and only if its bytes differ; say whether it was written."""
+    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(6)}.tmp")
     try:
-        if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        if _holds(path, content):
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.", suffix=".tmp")
         try:
-            with os.fdopen(handle, "wb") as out:
-                out.write(content)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
+            temporary.write_bytes(content)
+            temporary.chmod(0o644)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise WorldError(f"writing {path}: {error.strerror or error}") from error
     return True
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    return path.stat().st_size == len(content) and path.read_bytes() == content
 
 
 def epoch(environ: Mapping[str, str]) -> int:

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from brolly import dist, workspace
-from brolly.commands.run import failures, open_shop, print_json, show_findings
+from brolly.commands.run import all_findings, fault_facts, faults_of, open_shop, print_json, show_findings
 from brolly.outcome import Status
 from brolly.pipeline.building import Built, build_bundles, report_of
 from brolly.report.text import size_text
@@ -42,7 +42,15 @@ def _run(args: argparse.Namespace, title: str, *, writes: bool) -> int:
     code = show_findings(args, drafts, found)
     if args.output == "json":
         mine = [one.outcome.report for one in built]
-        print_json({"address": report.address, "bundles": mine, "findings": found, "failures": failures(drafts)})
+        failures = fault_facts(faults_of(drafts))
+        print_json(
+            {
+                "address": report.address,
+                "bundles": mine,
+                "findings": all_findings(drafts, found),
+                "failures": failures,
+            }
+        )
     elif not args.quiet:
         _print(built, "built" if writes else "checked")
     return code

@@ -6,6 +6,8 @@ import json
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from brolly.errors import UsageError
 from brolly.findings import printable
 from brolly.suggestions import did_you_mean
@@ -15,22 +17,44 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from brolly.findings import Rule
+
 
 def run(args: argparse.Namespace) -> int:
     """Print the page of a rule, or list the rules."""
     from brolly.rulebook import RULES
 
+    if args.output == "json":
+        return _run_json(args)
     if not args.code:
         width = max(len(rule.code) for rule in RULES)
         for rule in RULES:
             print(f"{rule.code:{width}}  {rule.severity:7}  {rule.title}")
         return 0
-    codes = [rule.code for rule in RULES]
-    if args.code not in codes:
-        hint = did_you_mean(args.code, codes) or "list them with `brolly explain`"
-        raise UsageError(f"there is no rule {printable(args.code)!r}", hint=hint)
-    print(page(args.code), end="")
+    print(page(_known(args.code).code), end="")
     return 0
+
+
+def _run_json(args: argparse.Namespace) -> int:
+    from brolly.commands.run import print_json
+    from brolly.rulebook import RULES
+
+    if args.code:
+        rule = _known(args.code)
+        print_json({**msgspec.structs.asdict(rule), "page": page(rule.code)})
+    else:
+        print_json({"rules": RULES})
+    return 0
+
+
+def _known(code: str) -> Rule:
+    from brolly.rulebook import RULES
+
+    found = next((rule for rule in RULES if rule.code == code), None)
+    if found is None:
+        hint = did_you_mean(code, [rule.code for rule in RULES]) or "list them with `brolly explain`"
+        raise UsageError(f"there is no rule {printable(code)!r}", hint=hint)
+    return found
 
 
 def page(code: str) -> str:

@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from brolly import workspace
-from brolly.commands.run import failures, open_shop, print_json, show_findings
+from brolly.commands.run import all_findings, fault_facts, faults_of, open_shop, print_json, show_findings
+from brolly.errors import UsageError
 from brolly.pipeline.locking import Locking, check_locks, lock_bundles
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     """Lock bundles, or check that their locks are good."""
+    if args.check and args.upgrade is not None:
+        raise UsageError("--check changes nothing, --upgrade does", hint="leave one of them out")
     with open_shop(args, "Locking") as (shop, _):
         names = workspace.bundle_names(shop.workspace, args.bundles)
         if args.check:
@@ -26,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
             drafts = [one.draft for one in locked]
     code = show_findings(args, drafts)
     if args.output == "json":
-        findings = [finding for draft in drafts for finding in draft.findings]
-        print_json({"locks": [_facts(one) for one in locked], "findings": findings, "failures": failures(drafts)})
+        failures = fault_facts(faults_of(drafts))
+        print_json({"locks": [_facts(one) for one in locked], "findings": all_findings(drafts), "failures": failures})
     elif not args.quiet:
         for one in locked:
             _print(one)

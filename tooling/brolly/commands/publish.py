@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brolly import workspace
-from brolly.commands.run import open_shop, print_json
+from brolly.commands.run import fault_facts, open_shop, patience, print_faults, print_json
 from brolly.pipeline.publishing import publish
 from brolly.registry import open_registry
 from brolly.report.text import size_text
@@ -23,16 +23,20 @@ def run(args: argparse.Namespace) -> int:
         names = workspace.bundle_names(shop.workspace, args.bundles)
         destination = args.to or shop.workspace.config.publish
         root = Path(os.path.relpath(shop.workspace.root))
-        registry, prefix = open_registry(destination, root=root, plain_http=args.plain_http)
+        registry, prefix = open_registry(destination, root=root, plain_http=args.plain_http, patience=patience(args))
         done = publish(shop, names, registry, prefix, dry_run=args.dry_run)
     published = [one for publication in done for one in publication.published]
-    for publication in done:
-        for note in publication.notes:
-            print(f"warning: {note}", file=sys.stderr)
+    notes = [note for publication in done for note in publication.notes]
+    faults = [(one.bundle, one.fault) for one in done if one.fault]
     if args.output == "json":
-        print_json({"published": published})
+        found = {"failures": fault_facts(faults)} if faults else {}
+        print_json({"published": published, **found})
     elif not args.quiet:
         for one in published:
             status = f"would be {one.status}" if args.dry_run and one.status == "published" else one.status
             print(f"{status}  {one.url}@{one.digest}  {size_text(one.size)}")
-    return int(args.strict and any(publication.notes for publication in done))
+    if not args.quiet or args.strict:
+        for note in notes:
+            print(f"warning: {note}", file=sys.stderr)
+    print_faults(args, faults)
+    return max((fault.exit_code for _, fault in faults), default=int(args.strict and bool(notes)))

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brolly import rendering, workspace
-from brolly.commands.run import failures, open_shop, print_json, show_findings
+from brolly.commands.run import all_findings, fault_facts, faults_of, open_shop, print_json, show_findings
 from brolly.errors import UsageError
 from brolly.pipeline.rendering import Rendered, render_bundle
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+
+    from brolly.pipeline.shop import Draft
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,21 +26,20 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("--values are for one bundle", hint=f"name it: brolly render {names[0]} --values FILE")
         results = [render_bundle(shop, name, value_files) for name in names]
     drafts = [draft for draft, _ in results]
-    code = show_findings(args, drafts)
-    if args.output_dir:
-        _write(Path(args.output_dir), results_by_bundle(results), include_crds=args.include_crds)
-    elif args.output == "json":
+    given = {path: content.decode("utf-8", "replace") for path, content in value_files}
+    code = show_findings(args, drafts, given=given)
+    written = _write(Path(args.output_dir), results, include_crds=args.include_crds) if args.output_dir else []
+    if args.output == "json":
         releases = [_facts(draft.name, one) for draft, found in results for one in found]
-        findings = [finding for draft in drafts for finding in draft.findings]
-        print_json({"releases": releases, "findings": findings, "failures": failures(drafts)})
+        failures = fault_facts(faults_of(drafts))
+        found = {"findings": all_findings(drafts), "failures": failures, **({"files": written} if written else {})}
+        print_json({"releases": releases, **found})
+    elif args.output_dir:
+        if not args.quiet:
+            print("\n".join(written))
     else:
         _print(results, include_crds=args.include_crds)
     return code
-
-
-def results_by_bundle(results: Sequence[tuple[Any, Sequence[Rendered]]]) -> dict[str, Sequence[Rendered]]:
-    """Order the rendered releases by their bundles' names."""
-    return {draft.name: found for draft, found in results}
 
 
 def _read(path: str) -> bytes:
@@ -48,7 +49,7 @@ def _read(path: str) -> bytes:
         raise UsageError(f"reading {path}: {error.strerror}") from error
 
 
-def _print(results: Sequence[tuple[Any, Sequence[Rendered]]], *, include_crds: bool) -> None:
+def _print(results: Sequence[tuple[Draft, Sequence[Rendered]]], *, include_crds: bool) -> None:
     several = sum(len(found) for _, found in results) > 1
     for draft, found in results:
         for one in found:
@@ -57,13 +58,14 @@ def _print(results: Sequence[tuple[Any, Sequence[Rendered]]], *, include_crds: b
             print(rendering.text(one.rendering, include_crds=include_crds), end="")
 
 
-def _write(folder: Path, results: dict[str, Sequence[Rendered]], *, include_crds: bool) -> None:
-    for bundle, found in results.items():
+def _write(folder: Path, results: Sequence[tuple[Draft, Sequence[Rendered]]], *, include_crds: bool) -> list[str]:
+    written = []
+    for draft, found in results:
         for one in found:
-            content = rendering.text(one.rendering, include_crds=include_crds).encode()
-            path = folder / bundle / f"{one.release.name}.yaml"
-            workspace.write_file(path, content)
-            print(path)
+            path = folder / draft.name / f"{one.release.name}.yaml"
+            workspace.write_file(path, rendering.text(one.rendering, include_crds=include_crds).encode())
+            written.append(str(path))
+    return written
 
 
 def _facts(bundle: str, one: Rendered) -> dict[str, Any]:

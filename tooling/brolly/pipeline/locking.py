@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from brolly import authored, document, lock, workspace
+from brolly import authored, lock, workspace
 from brolly.chart import Chart, ChartError, read_package
 from brolly.definition import Dependency, LocalChart
 from brolly.errors import BrollyError, UsageError
@@ -27,9 +27,6 @@ OTHER_CHART: Final = Rule("lock/other-chart", Severity.ERROR, "a local chart of 
 NOT_VENDORED: Final = Rule("lock/not-vendored", Severity.ERROR, "a local chart without its own dependencies")
 
 RULES: Final = (UNRESOLVED, BAD_CHART, OTHER_CHART, NOT_VENDORED)
-
-# what writing a lock anew mends
-_MENDED: Final = frozenset(rule.code for rule in (*lock.RULES, *document.RULES))
 
 Resolution = tuple[LockedDependency | None, tuple[Finding, ...]]
 
@@ -95,9 +92,7 @@ def check_locks(shop: Shop, names: Sequence[str]) -> list[Draft]:
 
 def _lock_bundle(shop: Shop, draft: Draft, upgrade: frozenset[str] | None) -> Locking:
     # a damaged lock is written anew: what is wrong with it stops nobody here
-    damaged = draft.sources.path(LOCK)
-    kept = (one for one in draft.findings if not (one.location and one.location.path == damaged and one.code in _MENDED))
-    draft = replace(draft, findings=tuple(kept))
+    draft = replace(draft, findings=tuple(one for one in draft.findings if not _is_mended(one, draft)))
     wrote = draft.authored
     if wrote is None or not draft.is_good:
         return Locking(draft, None)
@@ -111,6 +106,11 @@ def _lock_bundle(shop: Shop, draft: Draft, upgrade: frozenset[str] | None) -> Lo
         return Locking(draft, None)
     made = lock.make(wrote.bundle, entries)
     return Locking(draft, made, moves=tuple(_moves(wrote.lock, made)))
+
+
+def _is_mended(finding: Finding, draft: Draft) -> bool:
+    at = finding.location
+    return bool(at and at.path == draft.sources.path(LOCK)) and finding.code.startswith(("yaml/", "lock/"))
 
 
 def _moves(old: Lock | None, new: Lock) -> Iterator[str]:

@@ -35,10 +35,11 @@ class VersionExists(BrollyError):  # noqa: N818 - it names a state
 
     exit_code = 1
 
-    def __init__(self, place: str, there: str, here: str) -> None:
+    def __init__(self, artifact: Artifact, place: str, there: str) -> None:
+        where = "in the chart's Chart.yaml, and lock again" if _is_chart(artifact) else "in bundle.yaml"
         super().__init__(
-            f"{printable(place)} is published already with {there}; this build has {here}",
-            hint="a published version never changes: raise `version:` in bundle.yaml",
+            f"{printable(place)} is published already with {there}; this build has {artifact.digest}",
+            hint=f"a published version never changes: raise `version:` {where}",
         )
 
 
@@ -75,14 +76,17 @@ def publish(
 
     def step(name: str) -> Publication:
         done = Publication(name)
-        for artifact in artifacts[name]:
-            shop.progress(name, f"publishing {artifact.repository}")
-            try:
-                published, note = _publish(artifact, registry, prefix, dry_run=dry_run)
-            except BrollyError as error:
-                return replace(done, fault=error)
-            done = replace(done, published=(*done.published, published), notes=(*done.notes, *filter(None, (note,))))
-        return done
+        try:
+            # nothing of a bundle is written if one of its artifacts is refused
+            plans = [_plan(artifact, registry, prefix) for artifact in artifacts[name]]
+            for plan in plans:
+                shop.progress(name, f"publishing {plan.artifact.repository}")
+                if not dry_run:
+                    _write(plan, registry)
+                done = replace(done, published=(*done.published, _published(plan, registry)))
+        except BrollyError as error:
+            return replace(done, fault=error)
+        return replace(done, notes=tuple(plan.note for plan in plans if plan.note))
 
     return tuple(side_by_side(step, names, shop.jobs))
 
@@ -118,33 +122,31 @@ def _staleness(shop: Shop, name: str, report: Report) -> str:
     return ""
 
 
-def _publish(artifact: Artifact, registry: Registry, prefix: str, *, dry_run: bool) -> tuple[Published, str]:
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be done with one artifact: `there` is the digest under its version, if there is one already."""
+
+    artifact: Artifact
+    repository: str
+    there: str = ""
+    note: str = ""
+
+    @property
+    def digest(self) -> str:
+        """What the version names in the end; a bundle refers to its charts by its own digest."""
+        return self.there if self.there and not _is_chart(self.artifact) else self.artifact.digest
+
+
+def _plan(artifact: Artifact, registry: Registry, prefix: str) -> _Plan:
     repository = f"{prefix}/{artifact.repository}" if prefix else artifact.repository
     there = registry.resolve(repository, artifact.tag)
-    note = ""
     if there is None:
-        status = "published"
-        if not dry_run:
-            _copy(artifact, registry, repository)
-            registry.put_manifest(repository, artifact.tag, artifact.manifest)
-    else:
-        status = "unchanged"
-        if there.digest != artifact.digest:
-            note = _tolerated(artifact, registry, repository, there, dry_run=dry_run)
-    url = registry.location(repository, artifact.tag)
-    digest = there.digest if there and note and not _is_chart(artifact) else artifact.digest
-    return Published(url, _bare(url), artifact.version, digest, artifact.size, status), note
+        return _Plan(artifact, repository)
+    note = "" if there.digest == artifact.digest else _tolerated(artifact, registry, repository, there)
+    return _Plan(artifact, repository, there.digest, note)
 
 
-def _copy(artifact: Artifact, registry: Registry, repository: str) -> None:
-    """Blobs first, then the manifest by its digest: no reader ever finds a manifest without its blobs."""
-    for blob in artifact.blobs:
-        if not registry.has_blob(repository, blob.descriptor.digest):
-            registry.put_blob(repository, blob)
-    registry.put_manifest(repository, artifact.digest, artifact.manifest)
-
-
-def _tolerated(artifact: Artifact, registry: Registry, repository: str, there: Descriptor, *, dry_run: bool) -> str:
+def _tolerated(artifact: Artifact, registry: Registry, repository: str, there: Descriptor) -> str:
     """Say why another manifest under this version may stay; VersionExists if it may not."""
     manifest = json.loads(registry.manifest(repository, there.digest).content)
     place = registry.location(repository, artifact.tag)
@@ -153,11 +155,31 @@ def _tolerated(artifact: Artifact, registry: Registry, repository: str, there: D
     if inputs and inputs == _annotation(manifest, INPUTS):
         return f"{place} was made from the same inputs by another Brolly; it stays as it is"
     if _is_chart(artifact) and not inputs and _layer(ours) == _layer(manifest):
-        # the same package under another manifest (Helm writes the time into it): the bundle pins ours, by digest
-        if not dry_run:
-            _copy(artifact, registry, repository)
+        # the same package under another manifest: Helm writes the time into it
         return f"{place} has the same chart under another manifest; the bundle refers to its own by digest"
-    raise VersionExists(place, there.digest, artifact.digest)
+    raise VersionExists(artifact, place, there.digest)
+
+
+def _write(plan: _Plan, registry: Registry) -> None:
+    """Blobs first, then the manifest by its digest, the tag last: no reader finds anything without what it names."""
+    artifact, repository = plan.artifact, plan.repository
+    if plan.digest != artifact.digest:
+        return  # another one is tolerated in its place
+    # what is there already is completed, if a blob of it was lost or damaged
+    for blob in artifact.blobs:
+        if not registry.has_blob(repository, blob.descriptor.digest):
+            registry.put_blob(repository, blob)
+    if not plan.there or not registry.resolve(repository, artifact.digest):
+        registry.put_manifest(repository, artifact.digest, artifact.manifest)
+    if not plan.there:
+        registry.put_manifest(repository, artifact.tag, artifact.manifest)
+
+
+def _published(plan: _Plan, registry: Registry) -> Published:
+    artifact = plan.artifact
+    url = registry.location(plan.repository, artifact.tag)
+    status = "unchanged" if plan.there else "published"
+    return Published(url, _bare(url), artifact.version, plan.digest, artifact.size, status)
 
 
 def _is_chart(artifact: Artifact) -> bool:

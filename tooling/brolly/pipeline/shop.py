@@ -184,12 +184,12 @@ def each_or_fault(
 def read(shop: Shop, name: str) -> Draft:
     """Read one bundle."""
     shop.progress(name, "reading")
-    space, epoch = shop.workspace, shop.settings.epoch
+    space = shop.workspace
     sources, found = workspace.read_sources(space, name)
-    wrote, faults = authored.read(name, sources, space.config.repositories, epoch)
+    wrote, faults = authored.read(name, sources, space.config.repositories)
     if wrote and (outside := authored.outside(wrote)):
         sources, found = workspace.read_sources(space, name, outside)
-        wrote, faults = authored.read(name, sources, space.config.repositories, epoch)
+        wrote, faults = authored.read(name, sources, space.config.repositories)
     # a file that is there and cannot be read has been said: it is not missing
     unread = {finding.location.path for finding in found if finding.location}
     faults = tuple(fault for fault in faults if not (fault.location and fault.location.path in unread))

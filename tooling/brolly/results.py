@@ -1,0 +1,146 @@
+"""The result cache: what was found out once is not found out again.
+
+Outcomes are kept by the fingerprint of everything that went in, Helm's answers and schema verdicts by the digests of
+theirs. An entry that is damaged, or that refers to content that is gone, counts as absent and is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from brolly import __version__
+from brolly.oci import Artifact, Blob, Descriptor, Digest, compact_json
+from brolly.outcome import BundleReport, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from brolly.cache import Cache
+
+_OUTCOME: Final = "outcome"
+
+
+class KeptArtifact(msgspec.Struct, frozen=True, array_like=True):
+    """An artifact without its bytes: they are in the cache, by their digests."""
+
+    repository: str
+    version: str
+    manifest: Descriptor
+    blobs: tuple[Descriptor, ...]
+
+
+class KeptOutcome(msgspec.Struct, frozen=True, array_like=True):
+    """An outcome without its bytes. `files` are names below dist/ with digests."""
+
+    report: BundleReport
+    artifacts: tuple[KeptArtifact, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+
+
+class Results:
+    """What is kept of earlier runs, in a cache. Safe for several threads and processes."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def outcome(self, fingerprint: str) -> KeptOutcome | None:
+        """Give what is kept for a fingerprint."""
+        return self._note(_OUTCOME, fingerprint, KeptOutcome)
+
+    def keep_outcome(self, fingerprint: str, outcome: Outcome) -> KeptOutcome:
+        """Keep an outcome, bytes and all."""
+        for blob in (blob for artifact in outcome.artifacts for blob in (*artifact.blobs, artifact.manifest)):
+            self._cache.write(blob.content)
+        kept = KeptOutcome(
+            outcome.report,
+            tuple(
+                KeptArtifact(
+                    artifact.repository,
+                    artifact.version,
+                    artifact.manifest.descriptor,
+                    tuple(blob.descriptor for blob in artifact.blobs),
+                )
+                for artifact in outcome.artifacts
+            ),
+            tuple((name, str(self._cache.write(content))) for name, content in outcome.files),
+        )
+        self._cache.put_note(_OUTCOME, fingerprint, msgspec.msgpack.encode(kept))
+        return kept
+
+    def whole(self, kept: KeptOutcome) -> Outcome | None:
+        """Give a kept outcome with its bytes; None if some of them are gone."""
+        artifacts = []
+        for one in kept.artifacts:
+            blobs = [self._blob(descriptor) for descriptor in one.blobs]
+            manifest = self._blob(one.manifest)
+            if manifest is None or not all(blobs):
+                return None
+            artifacts.append(Artifact(one.repository, one.version, manifest, tuple(blob for blob in blobs if blob)))
+        files = [(name, self._cache.read(digest)) for name, digest in kept.files]
+        if any(content is None for _, content in files):
+            return None
+        return Outcome(kept.report, tuple(artifacts), tuple((name, content or b"") for name, content in files))
+
+    def remembered(self, kind: str, key: str, shape: type[Any], make: Callable[[], Any]) -> Any:
+        """Give what is kept under a key, or make it and keep it; `shape` is its type, for msgspec."""
+        found = self._note(kind, key, shape)
+        if found is None:
+            found = make()
+            self._cache.put_note(kind, key, msgspec.msgpack.encode(found))
+        return found
+
+    def _note(self, kind: str, key: str, shape: type[Any]) -> Any:
+        content = self._cache.note(kind, key)
+        if content is None:
+            return None
+        try:
+            return msgspec.msgpack.decode(content, type=shape)
+        except msgspec.DecodeError:
+            return None  # another version of Brolly wrote it
+
+    def _blob(self, descriptor: Descriptor) -> Blob | None:
+        content = self._cache.read(descriptor.digest)
+        return None if content is None else Blob(descriptor, content)
+
+
+def key_of(*parts: bytes | str | Mapping[str, Any]) -> str:
+    """Make a key of contents: the digest of their digests."""
+    hashes = [hashlib.sha256(_bytes(part)).hexdigest() for part in parts]
+    return str(Digest.of(compact_json(hashes)))
+
+
+def _bytes(part: bytes | str | Mapping[str, Any]) -> bytes:
+    match part:
+        case bytes():
+            return part
+        case str():
+            return part.encode("utf-8", "surrogatepass")
+        case _:
+            return msgspec.json.encode(part, order="sorted")
+
+
+@cache
+def tool_identity() -> str:
+    """Name what computes: Brolly by its code, and the versions of what decides with it.
+
+    A checkout that somebody works on has one version and many contents, so the code itself is hashed (about 5 ms).
+    """
+    root = Path(__file__).parent
+    code = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        code.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    others = [f"{name} {_version(name)}" for name in ("helm-python-sdk", "google-re2", "jsonschema", "pyyaml", "semver")]
+    return "; ".join((f"brolly {__version__} {code.hexdigest()[:16]}", *others))
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "-"
