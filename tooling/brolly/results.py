@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from brolly.cache import Cache
 
 _OUTCOME: Final = "outcome"
+_DECIDERS: Final = ("helm-python-sdk", "google-re2", "jsonschema", "pyyaml", "semver")
 
 
 class KeptArtifact(msgspec.Struct, frozen=True, array_like=True):
@@ -51,7 +52,8 @@ class Results:
 
     def outcome(self, fingerprint: str) -> KeptOutcome | None:
         """Give what is kept for a fingerprint."""
-        return self._note(_OUTCOME, fingerprint, KeptOutcome)
+        found: KeptOutcome | None = self._note(_OUTCOME, fingerprint, KeptOutcome)
+        return found
 
     def keep_outcome(self, fingerprint: str, outcome: Outcome) -> KeptOutcome:
         """Keep an outcome, bytes and all."""
@@ -135,7 +137,7 @@ def tool_identity() -> str:
     code = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         code.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    others = [f"{name} {_version(name)}" for name in ("helm-python-sdk", "google-re2", "jsonschema", "pyyaml", "semver")]
+    others = (f"{name} {_version(name)}" for name in _DECIDERS)
     return "; ".join((f"brolly {__version__} {code.hexdigest()[:16]}", *others))
 
 
