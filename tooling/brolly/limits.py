@@ -150,7 +150,7 @@ def loosened(settings: Mapping[str, str | Setting]) -> Iterator[str]:
         limit, long = table.get(name), _long(setting)
         if limit is None or long.reason.strip():
             continue
-        is_higher = bool(long.limit) and quantity(long.limit) > limit.bytes
+        is_higher = is_quantity(long.limit) and quantity(long.limit) > limit.bytes
         is_softer = long.severity is Severity.WARNING and limit.too_large.severity is Severity.ERROR
         if is_higher or is_softer:
             yield name
@@ -184,6 +184,11 @@ def quantity(text: str) -> int:
     if match is None:
         raise ValueError(f"not a number of bytes: {text!r}")
     return int(match[1]) * _FACTORS[match[2]]
+
+
+def is_quantity(text: str) -> bool:
+    """Say whether `quantity` can read it."""
+    return _QUANTITY.fullmatch(text) is not None
 
 
 def _size(size: int) -> str:
