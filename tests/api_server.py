@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import IO, Any, Final, Self, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -55,6 +54,7 @@ _CLUSTER_SCOPED: Final = re.compile(
     r"(?:Mutating|Validating)AdmissionPolicy(?:Binding)?|PriorityClass|StorageClass|IngressClass|RuntimeClass|CSIDriver|"
     r"PodSecurityPolicy|GatewayClass|VolumeSnapshotClass|PriorityLevelConfiguration|FlowSchema|DeviceClass"
 )
+_AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 Kind = tuple[str, str]
 
 
@@ -168,9 +168,23 @@ class ApiServer:
             if known == group_version
         ]
 
+    def kind_of(self, place: _Place) -> str:
+        known = self.resources(place.group_version)
+        return next((str(found["kind"]) for found in known if found["name"] == place.resource), "Unknown")
+
     def group_versions(self) -> list[str]:
         told = sorted({version for version, _ in self.kinds} - set(_GROUP_VERSIONS))
         return [*_GROUP_VERSIONS, *told]
+
+
+def _discovered(resource: Mapping[str, Any], group: str, version: str) -> dict[str, Any]:
+    return {
+        "resource": resource["name"],
+        "singularResource": resource["singularName"],
+        "responseKind": {"group": group, "version": version, "kind": resource["kind"]},
+        "scope": "Namespaced" if resource["namespaced"] else "Cluster",
+        "verbs": resource["verbs"],
+    }
 
 
 def _plural(kind: str) -> str:
@@ -206,6 +220,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        # all kinds in one answer, in place of a request for each group; Helm's status watcher, which asks without a
+        # timeout, makes nothing of this form
+        if url.path in {"/api", "/apis"} and query.get("timeout") and "APIGroupDiscoveryList" in self.headers["Accept"]:
+            return self._send(200, self._discovery(url.path), _AGGREGATED)
         if document := self._document(url.path):
             return self._send(200, document)
         place = _Place.of(url.path)
@@ -282,6 +300,17 @@ class _Handler(BaseHTTPRequestHandler):
                 groups.setdefault(group, []).append({"groupVersion": each, "version": version})
         return [{"name": name, "versions": known, "preferredVersion": known[0]} for name, known in groups.items()]
 
+    def _discovery(self, path: str) -> dict[str, Any]:
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for each in self._all():
+            group, _, version = each.rpartition("/")
+            if bool(group) == (path == "/apis"):
+                resources = [_discovered(found, group, version) for found in self.api.resources(each)]
+                known = {"version": version, "freshness": "Current", "resources": resources}
+                groups.setdefault(group, []).append(known)
+        items = [{"metadata": {"name": name}, "versions": versions} for name, versions in groups.items()]
+        return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": items}
+
     def _resource_list(self, group_version: str) -> dict[str, Any] | None:
         if group_version not in self._all():
             return None
@@ -315,12 +344,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self, place: _Place, query: Mapping[str, str]) -> None:
         items = [found for found in self.api.store.below(place.collection) if _is_selected(found, query)]
-        version = str(len(self.api.store.events) + 1)
-        kind = items[0].get("kind", "") if items else ""
-        group_version = place.group_version
-        head = {"kind": f"{kind}List", "apiVersion": group_version, "metadata": {"resourceVersion": version}}
-        if place.resource == "secrets":
-            head["kind"] = "SecretList"
+        metadata = {"resourceVersion": str(len(self.api.store.events) + 1)}
+        head = {"kind": f"{self.api.kind_of(place)}List", "apiVersion": place.group_version, "metadata": metadata}
         return self._send(200, {**head, "items": items})
 
     def _watch(self, place: _Place, query: Mapping[str, str]) -> None:
@@ -336,7 +361,7 @@ class _Handler(BaseHTTPRequestHandler):
             for found in store.below(place.collection):
                 if _is_selected(found, query):
                     self._chunk({"type": "ADDED", "object": found})
-            self._chunk(_bookmark(place, seen))
+            self._chunk(_bookmark(place, self.api.kind_of(place), seen))
         while time.monotonic() < deadline:
             with store.changed:
                 store.changed.wait_for(lambda: len(store.events) > seen, timeout=0.5)
@@ -359,10 +384,10 @@ class _Handler(BaseHTTPRequestHandler):
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
         self._send(code, {**status, "reason": reason, "message": message, "code": code})
 
-    def _send(self, code: int, document: Mapping[str, Any] | None) -> None:
+    def _send(self, code: int, document: Mapping[str, Any] | None, media_type: str = "application/json") -> None:
         content = json.dumps(document).encode()
         self.send_response(code)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -400,9 +425,9 @@ def _is_selected(found: Mapping[str, Any], query: Mapping[str, str]) -> bool:
     )
 
 
-def _bookmark(place: _Place, seen: int) -> dict[str, Any]:
+def _bookmark(place: _Place, kind: str, seen: int) -> dict[str, Any]:
     metadata = {"resourceVersion": str(seen + 1), "annotations": {"k8s.io/initial-events-end": "true"}}
-    return {"type": "BOOKMARK", "object": {"kind": "Secret", "apiVersion": place.group_version, "metadata": metadata}}
+    return {"type": "BOOKMARK", "object": {"kind": kind, "apiVersion": place.group_version, "metadata": metadata}}
 
 
 def _merged(known: Any, patch: Any) -> Any:
@@ -564,5 +589,4 @@ def _serve(url: str) -> None:
 
 
 if __name__ == "__main__":
-    Path("/").stat()
     _serve(sys.argv[1])

@@ -61,6 +61,7 @@ def test_an_archive_has_fixed_bytes() -> None:
     ("unsafe", "reason"),
     [
         (member("../up"), "unsafe name"),
+        (member("./chart/x"), "unsafe name"),
         (member("/etc/passwd"), "unsafe name"),
         (member("chart/../../up"), "unsafe name"),
         (member("chart\\..\\up"), "unsafe name"),
@@ -81,7 +82,11 @@ def test_an_unsafe_entry_is_refused(unsafe: tuple[tarfile.TarInfo, bytes], reaso
 
 def test_two_entries_of_one_name_are_refused() -> None:
     with pytest.raises(ArchiveError, match="two entries"):
-        read_tar_gz(tar_gz(member("chart/Chart.yaml"), member("./chart/Chart.yaml", b"y")))
+        read_tar_gz(tar_gz(member("chart/Chart.yaml"), member("chart/Chart.yaml", b"y")))
+
+
+def test_the_root_of_an_archive_may_be_named() -> None:
+    assert read_tar_gz(tar_gz(member(".", kind=tarfile.DIRTYPE), member("a/b"))) == (Entry("a/b", b"x"),)
 
 
 def test_a_bomb_is_refused_before_it_unpacks() -> None:

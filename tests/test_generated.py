@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from collections import Counter
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -70,20 +71,23 @@ def document(title: str, *parts: str) -> str:
 
 # commands
 
+_SEVERAL: Final = 3
+
 
 def commands_page() -> str:
     rows = _subparsers()
+    shared = _shared(rows)
     exits = (
         "Exit codes: 0 good, 1 at least one error (under `--strict` a warning too), 2 usage or configuration, 3 the "
+        "world failed (registry, network, disk), 130 interrupted."
     )
-    exits += "world failed (registry, network, disk), 130 interrupted."
     return document(
         "Commands",
         "`brolly COMMAND [OPTION...] [BUNDLE...]`. What is typed wins over the environment.",
         textwrap.fill(exits, WIDEST),
-        *(_command_section(command, rows[command.name]) for command in cli.COMMANDS),
-        "## Options of every command",
-        "\n".join(_option(action) for action in _options(rows["lock"]) if _is_common(rows["lock"], action)),
+        *(_command_section(command, rows[command.name], shared) for command in cli.COMMANDS),
+        "## Options of several commands",
+        "\n".join(bullet(*option) for option in shared),
         "## More of the environment",
         "\n".join(bullet(_codes(names), text) for names, text in ENVIRONMENT.items()),
     )
@@ -96,28 +100,28 @@ def _subparsers() -> Mapping[str, argparse.ArgumentParser]:
     return rows
 
 
-def _command_section(command: cli.Command, parser: argparse.ArgumentParser) -> str:
-    own = [action for action in _options(parser) if not _is_common(parser, action)]
-    listed = "\n".join(_option(action) for action in (*_positionals(parser), *own))
+def _shared(rows: Mapping[str, argparse.ArgumentParser]) -> tuple[tuple[str, str], ...]:
+    """Find the options that several commands have: they are explained once."""
+    taken = Counter(_option(action) for parser in rows.values() for action in parser._actions if action.dest != "help")
+    return tuple(option for option, times in taken.items() if times >= _SEVERAL and option[0].startswith("`-"))
+
+
+def _command_section(command: cli.Command, parser: argparse.ArgumentParser, shared: tuple[tuple[str, str], ...]) -> str:
+    options = [_option(action) for action in parser._actions if action.dest != "help"]
+    listed = "\n".join(bullet(*option) for option in options if option not in shared)
+    also = ", ".join(_last_name(term) for term, text in options if (term, text) in shared)
     summary = f"{command.summary[0].upper()}{command.summary[1:]}."
     examples = f"```sh\n{command.examples}\n```"
-    return "\n\n".join(filter(None, (f"## brolly {command.name}", summary, listed, examples)))
+    more = textwrap.fill(f"Also: {also}.", WIDEST, break_long_words=False, break_on_hyphens=False)
+    return "\n\n".join((f"## brolly {command.name}", summary, listed, more, examples))
 
 
-def _options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    return [action for action in parser._actions if action.option_strings and action.dest != "help"]
+def _last_name(term: str) -> str:
+    return "`" + term.split("`")[-2].split(maxsplit=1)[0] + "`"
 
 
-def _positionals(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    return [action for action in parser._actions if not action.option_strings]
-
-
-def _is_common(parser: argparse.ArgumentParser, action: argparse.Action) -> bool:
-    common = next(group for group in parser._action_groups if group.title == "common options")
-    return action in common._group_actions
-
-
-def _option(action: argparse.Action) -> str:
+def _option(action: argparse.Action) -> tuple[str, str]:
+    """Give an option's spelling and its meaning."""
     value = str(action.metavar or "|".join(action.choices or ()))
     if action.nargs == "?" and action.option_strings:
         value = f"[{value}]"
@@ -128,7 +132,7 @@ def _option(action: argparse.Action) -> str:
     if action.option_strings:
         variable = "BROLLY_" + action.option_strings[-1].removeprefix("--").upper().replace("-", "_")
         text += f" (`{variable}`)"
-    return bullet(_codes(", ".join(names)), text)
+    return _codes(", ".join(names)), text
 
 
 def _codes(names: str) -> str:

@@ -74,11 +74,12 @@ def stored_gzip(content: bytes) -> bytes:
 def read_tar_gz(content: bytes, *, max_total: int = MAX_TOTAL, max_file: int = MAX_FILE) -> tuple[Entry, ...]:
     """Read the regular files of a tar.gz that nobody vouches for; ArchiveError for anything unsafe.
 
-    Refused: links, devices, absolute names, `..`, backslashes, control characters, two entries of one name, more than
-    `MAX_ENTRIES` entries, and anything over the sizes (bytes, unpacked).
+    Refused: links, devices, absolute names, `..` and a leading `.` (as Helm does), backslashes, control characters,
+    two entries of one name, more than `MAX_ENTRIES` entries, and anything over the sizes (bytes, unpacked).
     """
     body = _gunzip(content, max_total)
     entries: dict[str, Entry] = {}
+    damaged = ArchiveError("damaged header, or something behind the archive's end")
     try:
         # a stream cannot seek backwards, so no header can send the reader in circles (CVE-2025-8194)
         with tarfile.open(fileobj=io.BytesIO(body), mode="r|", encoding="utf-8") as tar:
@@ -86,6 +87,9 @@ def read_tar_gz(content: bytes, *, max_total: int = MAX_TOTAL, max_file: int = M
                 entry = _entry(tar, info, max_file)
                 if entry:
                     _add(entries, entry)
+        # tarfile takes a damaged header for the end; Go, and so Helm, reads on
+        if body.count(0, tar.offset) < len(body) - tar.offset:
+            raise damaged
     except ArchiveError:
         raise
     except (tarfile.TarError, EOFError, OverflowError, ValueError) as error:
@@ -101,6 +105,8 @@ def _add(entries: dict[str, Entry], entry: Entry) -> None:
 
 
 def _entry(tar: tarfile.TarFile, info: tarfile.TarInfo, max_file: int) -> Entry | None:
+    if info.isdir() and info.name in {".", "./"}:
+        return None  # the root itself, as Flux and `tar c .` write it
     name = _safe_name(info.name)
     if info.isdir():
         return None
@@ -119,12 +125,10 @@ def _entry(tar: tarfile.TarFile, info: tarfile.TarInfo, max_file: int) -> Entry 
 
 def _safe_name(name: str) -> str:
     parts = name.split("/")
-    while parts and parts[0] == ".":
-        parts = parts[1:]
-    drive = bool(parts) and len(parts[0]) == 2 and parts[0][1] == ":"
-    if not parts or not parts[0] or drive or ".." in parts or "\\" in name or any(ord(char) < 32 for char in name):
+    drive = len(parts[0]) == 2 and parts[0][1] == ":"
+    if parts[0] in {"", "."} or drive or ".." in parts or "\\" in name or any(ord(char) < 32 for char in name):
         raise ArchiveError(f"unsafe name {_shown(name)}")
-    return "/".join(parts)
+    return "/".join(part for part in parts if part != ".")
 
 
 def _shown(name: str) -> str:
@@ -143,4 +147,6 @@ def _gunzip(content: bytes, max_total: int) -> bytes:
         raise ArchiveError(f"unpacks to more than {max_total} bytes")
     if not unzip.eof:
         raise ArchiveError("the gzip archive is cut off")
+    if unzip.unused_data.startswith(b"\x1f\x8b"):
+        raise ArchiveError("several gzip archives, one after the other")
     return body

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from brolly import definition as definitions
 from brolly import document, helm
 from brolly import lock as locks
+from brolly.archive import ArchiveError
 from brolly.definition import Bundle, LocalChart, Target
 from brolly.findings import Finding, Location, Rule, Severity, printable
 from brolly.oci import Digest
@@ -186,23 +187,26 @@ def _local_packages(
         repository = dependency.repository
         if not isinstance(repository, LocalChart):
             continue
-        package = package_local(sources.files, repository.path, dependency.name)
+        at = definition.location((*dependency.route, "repository"))
+        place = printable(repository.path)
+        try:
+            package = package_local(sources.files, repository.path, dependency.name)
+        except ArchiveError as error:
+            fault = f"the chart at {place} cannot be packaged: {printable(str(error))}"
+            found.append(NO_CHART.finding(fault, at, hint="name its files so that a tar archive takes them"))
+            continue
         if package is not None:
             yield dependency.key, package
             continue
-        at = definition.location((*dependency.route, "repository"))
-        found.append(
-            NO_CHART.finding(
-                f"there is no chart at {printable(repository.path)}", at,
-                hint="give the path of a folder with a Chart.yaml, or of a .tgz, relative to the bundle",
-            )
-        )  # fmt: skip
+        hint = "give the path of a folder with a Chart.yaml, or of a .tgz, relative to the bundle"
+        found.append(NO_CHART.finding(f"there is no chart at {place}", at, hint=hint))
 
 
 def package_local(files: Mapping[str, bytes], path: str, name: str) -> LocalPackage | None:
     """Package a local chart, a folder or a .tgz of the sources; None if there is none at that path.
 
-    A folder's archive bears the time 0, whatever SOURCE_DATE_EPOCH says: its digest stands in the lock.
+    A folder's archive bears the time 0, whatever SOURCE_DATE_EPOCH says: its digest stands in the lock. ArchiveError if
+    the name of a file fits into no archive.
     """
     if path.endswith(".tgz") and path in files:
         return LocalPackage(files[path], str(Digest.of(files[path])))

@@ -105,9 +105,11 @@ def _inside(entries: Iterable[Entry]) -> Iterator[Entry]:
             raise ChartError(f"{folder[:80]!r} lies outside of the chart's folder")
         if rest.startswith("/") or name.startswith("..") or _DRIVE.match(name):
             raise ChartError(f"unsafe name {entry.name[:80]!r}")
-        other = folders.setdefault(name, folder)
-        if other != folder:
-            raise ChartError(f"several charts side by side: {name[:80]!r} is in {other[:80]!r} and {folder[:80]!r}")
+        if name in folders:
+            raise ChartError(
+                f"several charts side by side: {name[:80]!r} is in {folders[name][:80]!r} and {folder[:80]!r}"
+            )
+        folders[name] = folder
         yield Entry(name, entry.content)
 
 

@@ -60,8 +60,8 @@ def write(dist: Path, outcomes: Sequence[Outcome], report: Report, *, declared: 
         write_file(layout / "index.json", _index(layout, report))
         for built in outcomes:
             _write_files(dist, built)
+        _remove_old(dist, old, report)  # before the report: who is interrupted here finds it listed the next time
         write_file(dist / REPORT, outcome.serialize(report))
-        _remove_old(dist, old, report)
         if declared is not None:
             _remove_unlisted_blobs(layout, report)
     return report

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+def _meta(title: str, description: str) -> msgspec.Meta:
+    return msgspec.Meta(title=title, description=description)
 
 
 class Severity(enum.StrEnum):
@@ -25,11 +29,11 @@ class Location(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=Tr
     exclusive. A fault of a whole file stands at 1:1.
     """
 
-    path: str
-    line: int = 1
-    column: int = 1
-    end_line: int = 1
-    end_column: int = 1
+    path: Annotated[str, _meta("Path", "The file, relative to the workspace, with slashes.")]
+    line: Annotated[int, _meta("Line", "The line, from 1.")] = 1
+    column: Annotated[int, _meta("Column", "The column, from 1, in characters.")] = 1
+    end_line: Annotated[int, _meta("End line", "The line in which the place ends.")] = 1
+    end_column: Annotated[int, _meta("End column", "The first column behind the place.")] = 1
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}:{self.column}"
@@ -41,13 +45,13 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     `label` stands under the marked text in a code frame, `hint` says what to type, `bundle` is the bundle's name.
     """
 
-    code: str
-    severity: Severity
-    message: str
-    location: Location | None = None
-    label: str = ""
-    hint: str = ""
-    bundle: str = ""
+    code: Annotated[str, _meta("Code", "The rule's code, such as `lock/stale`.")]
+    severity: Annotated[Severity, _meta("Severity", "An error stops a publication.")]
+    message: Annotated[str, _meta("Message", "What is wrong.")]
+    location: Annotated[Location | None, _meta("Location", "Where it is.")] = None
+    label: Annotated[str, _meta("Label", "What stands under the marked text in a code frame.")] = ""
+    hint: Annotated[str, _meta("Hint", "What to type.")] = ""
+    bundle: Annotated[str, _meta("Bundle", "The bundle's name.")] = ""
 
 
 class Rule(msgspec.Struct, frozen=True):

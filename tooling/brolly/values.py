@@ -68,6 +68,22 @@ def effective(chart: Chart, user: Mapping[str, Any] | None = None) -> tuple[Inst
     return _instance(root, values), tuple(notes)
 
 
+def stored_defaults(
+    chart: Chart, user: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], tuple[Requirement, ...] | None]:
+    """Give what Helm keeps of a chart's defaults once it has processed dependencies: `chart.values` of a release record.
+
+    A chart that declares dependencies gets the defaults of all its enabled subcharts, with nulls, imports and a `global`
+    for each. The second value is the dependencies that are enabled, None where none is left or none was declared.
+    ValuesError where Helm gives up.
+    """
+    root = _Node.of(chart, ())
+    notes: dict[Note, None] = {}
+    _enable(root, copied(user or {}), "", notes)
+    _import_all(root, notes)
+    return copied(root.values), tuple(need.requirement for need in root.needs) if root.needs else None
+
+
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Merge as Helm merges one values file over another: mappings deep, all else replaced, nulls kept."""
     out = copied(base)
@@ -379,7 +395,7 @@ def _import_all(node: _Node, notes: dict[Note, None]) -> None:
     values = merging.coalesced(node, {})
     imported: _Table = {}
     for need in node.needs:
-        for child, parent in _imports(need):
+        for child, parent in imports(need.requirement):
             table = _table_at(values, f"{need.name}.{child}")
             if table is None:
                 _Noting(node.path, need.name, notes)("import-missing", f"nothing to import: {child} is no mapping")
@@ -391,8 +407,9 @@ def _import_all(node: _Node, notes: dict[Note, None]) -> None:
     node.values = defaults
 
 
-def _imports(need: _Need) -> Iterator[tuple[str, str]]:
-    for item in need.requirement.import_values:
+def imports(requirement: Requirement) -> Iterator[tuple[str, str]]:
+    """Give what a dependency's `import-values` ask for: a path in the subchart, and where it goes in the parent."""
+    for item in requirement.import_values:
         if isinstance(item, str):
             yield f"exports.{item}", "."
         elif isinstance(item, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tomllib
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ RULES: Final = (LINK, FILE_TOO_LARGE, TOO_MUCH, UNREADABLE)
 
 _MAX_FILES: Final = 20_000
 _IGNORED: Final = {".git", "__pycache__", ".DS_Store"}
+# what `write_file` leaves if its process is killed
+_TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 DEFAULT_ADDRESS: Final = "oci://registry.example/bundles"
 
 
@@ -113,7 +116,8 @@ def _table(path: Path) -> dict[str, Any] | None:
         raise UsageError(f"{path} cannot be read: {error}") from error
     if path.name == "brolly.toml":
         return data
-    table = data.get("tool", {}).get("brolly")
+    tool = data.get("tool")
+    table = tool.get("brolly") if isinstance(tool, dict) else None
     return table if isinstance(table, dict) else None
 
 
@@ -138,18 +142,33 @@ def json_schema() -> dict[str, Any]:
 
 def bundle_names(workspace: Workspace, wanted: Iterable[str] = ()) -> tuple[str, ...]:
     """Name the bundles, sorted: all, or those that are wanted (a name, or the path of a bundle's folder)."""
+    hint = "write bundles/NAME/bundle.yaml, see docs/tutorial.md"
     try:
-        names = sorted(entry.name for entry in os.scandir(workspace.bundles) if entry.is_dir() and entry.name[0] != ".")
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"{workspace.root} has no bundles/ folder", hint="write bundles/NAME/bundle.yaml, see the tutorial"
-        ) from error
+        names = sorted(path.name for path in workspace.bundles.iterdir() if path.is_dir() and path.name[0] != ".")
+    except OSError as error:
+        raise UsageError(f"{workspace.root} has no bundles/ folder: {error.strerror}", hint=hint) from error
+    if not names:
+        raise UsageError(f"{workspace.bundles} holds no bundle", hint=hint)
+    if unusable := [name for name in names if not _is_text(name)]:
+        raise UsageError(f"the folder bundles/{printable(unusable[0])} has a name that is not UTF-8 text")
     chosen = tuple(dict.fromkeys(Path(name).name for name in wanted))
     for name in chosen:
         if name not in names:
-            hint = did_you_mean(name, names) or f"bundles here: {', '.join(names) or 'none'}"
+            hint = did_you_mean(name, names) or f"bundles here: {', '.join(names)}"
             raise UsageError(f"there is no bundle {printable(name)!r}", hint=hint)
     return tuple(sorted(chosen)) or tuple(names)
+
+
+def _is_ignored(name: str) -> bool:
+    return name in _IGNORED or bool(_TEMPORARY.fullmatch(name))
+
+
+def _is_text(name: str) -> bool:
+    """Tell names that are UTF-8 from those that Python keeps as surrogates."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def read_sources(workspace: Workspace, name: str, extra: Iterable[str] = ()) -> tuple[Sources, tuple[Finding, ...]]:
@@ -157,11 +176,10 @@ def read_sources(workspace: Workspace, name: str, extra: Iterable[str] = ()) -> 
     folder = workspace.bundles / name
     found: list[Finding] = []
     reader = _Reader(workspace.root, folder, found)
-    files = dict(reader.files(folder))
+    files = dict(reader.tree(folder))
     for path in extra:
         if path.startswith("../"):
-            outside = Path(os.path.normpath(folder / path))
-            files |= dict(reader.files(outside)) if outside.is_dir() else dict(reader.file(outside))
+            files |= dict(reader.tree(Path(os.path.normpath(folder / path))))
     return Sources(f"bundles/{name}", dict(sorted(files.items()))), tuple(found)
 
 
@@ -175,22 +193,34 @@ class _Reader:
     total: int = 0
     count: int = 0
 
-    def files(self, top: Path) -> Iterator[tuple[str, bytes]]:
-        try:
-            entries = sorted(os.scandir(top), key=lambda entry: entry.name)
-        except OSError as error:
-            self.fault(UNREADABLE, top, f"cannot be read: {error.strerror}")
+    def tree(self, top: Path) -> Iterator[tuple[str, bytes]]:
+        """Read a file, or all files below a folder."""
+        if not os.path.lexists(top):
+            return  # who asked for it says so
+        if top.parent.resolve() != top.parent and not top.resolve().is_relative_to(self.root.resolve()):
+            self.fault(LINK, top, "lies behind a link out of the repository")
             return
-        for entry in entries:
-            if entry.name in _IGNORED:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from self.files(Path(entry.path))
+        waiting = [top]
+        while waiting and self.has_room():
+            path = waiting.pop()
+            if path.is_dir() and not path.is_symlink():
+                waiting += reversed(self.inside(path))
             else:
-                yield from self.file(Path(entry.path))
+                yield from self.file(path)
+
+    def inside(self, folder: Path) -> list[Path]:
+        try:
+            return sorted(path for path in folder.iterdir() if not _is_ignored(path.name))
+        except OSError as error:
+            self.fault(UNREADABLE, folder, f"cannot be read: {error.strerror}")
+            return []
 
     def file(self, path: Path) -> Iterator[tuple[str, bytes]]:
         if path.is_symlink() and not self.is_good_link(path):
+            return
+        name = Path(os.path.relpath(path, self.folder)).as_posix()
+        if not _is_text(name):
+            self.fault(UNREADABLE, path, "has a name that is not UTF-8 text")
             return
         try:
             if not path.is_file():
@@ -205,10 +235,15 @@ class _Reader:
         self.count += 1
         if size > MAX_FILE:
             self.fault(FILE_TOO_LARGE, path, f"has {size} bytes, Helm reads at most {MAX_FILE} per file")
-        elif self.total > MAX_TOTAL or self.count > _MAX_FILES:
-            self.too_much()
-        else:
-            yield Path(os.path.relpath(path, self.folder)).as_posix(), content
+        elif self.has_room():
+            yield name, content
+
+    def has_room(self) -> bool:
+        if self.total <= MAX_TOTAL and self.count <= _MAX_FILES:
+            return True
+        if not any(finding.code == TOO_MUCH.code for finding in self.found):
+            self.fault(TOO_MUCH, self.folder, f"holds more than {_MAX_FILES} files or {MAX_TOTAL} bytes")
+        return False
 
     def is_good_link(self, path: Path) -> bool:
         try:
@@ -223,10 +258,6 @@ class _Reader:
             self.fault(LINK, path, "is a link to a folder")
             return False
         return True
-
-    def too_much(self) -> None:
-        if not any(finding.code == TOO_MUCH.code for finding in self.found):
-            self.fault(TOO_MUCH, self.folder, f"holds more than {_MAX_FILES} files or {MAX_TOTAL} bytes")
 
     def fault(self, rule: Rule, path: Path, message: str) -> None:
         name = printable(Path(os.path.relpath(path, self.root)).as_posix())
@@ -262,6 +293,6 @@ def _holds(path: Path, content: bytes) -> bool:
 def epoch(environ: Mapping[str, str]) -> int:
     """Read SOURCE_DATE_EPOCH (seconds, default 0)."""
     text = environ.get("SOURCE_DATE_EPOCH", "0") or "0"
-    if not text.isdecimal() or int(text) > 0o77777777777:
+    if not (text.isascii() and text.isdecimal()) or int(text) > 0o77777777777:
         raise UsageError(f"SOURCE_DATE_EPOCH is no number of seconds: {printable(text)!r}")
     return int(text)

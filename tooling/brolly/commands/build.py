@@ -9,7 +9,7 @@ from brolly import dist, workspace
 from brolly.commands.run import all_findings, fault_facts, faults_of, open_shop, print_json, show_findings
 from brolly.outcome import Status
 from brolly.pipeline.building import Built, build_bundles, report_of
-from brolly.report.text import size_text
+from brolly.report.text import counted, size_text
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +35,8 @@ def _run(args: argparse.Namespace, title: str, *, writes: bool) -> int:
         built = build_bundles(shop, names)
         previous = dist.read_report(shop.workspace.dist)
         report = report_of(shop, built, previous, declared)
-        if writes:
+        # where the world failed, dist/ stays as it was
+        if writes and not all(one.draft.faults for one in built):
             whole = declared if names == declared else None
             dist.write(shop.workspace.dist, [one.outcome for one in built], report, declared=whole)
     drafts = [one.draft for one in built]
@@ -69,4 +70,4 @@ def _print(built: Sequence[Built], verb: str) -> None:
 def _facts(bundle: BundleReport) -> str:
     size = bundle.sizes[0]
     digest = bundle.artifacts[-1].digest
-    return f"{len(bundle.dependencies)} charts, {size.name} {size_text(size.bytes)}, {digest}"
+    return f"{counted(len(bundle.dependencies), 'chart')}, {size.name} {size_text(size.bytes)}, {digest}"

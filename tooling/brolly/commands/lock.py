@@ -53,6 +53,7 @@ def _print(one: Locking) -> None:
         print(f"{one.draft.name}: not locked", file=sys.stderr)
         return
     state = "locked" if one.is_changed else "unchanged"
-    print(f"{one.draft.name}: {state} ({len(one.lock.dependencies)} dependencies)")
+    count = len(one.lock.dependencies)
+    print(f"{one.draft.name}: {state} ({count} {'dependency' if count == 1 else 'dependencies'})")
     for move in one.moves:
         print(f"  {move}")

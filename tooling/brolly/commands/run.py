@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from brolly import console, workspace
+from brolly.errors import UsageError
 from brolly.findings import Severity, has_errors, in_order, printable
 from brolly.pipeline.shop import Engines, Shop, settings_of
 from brolly.report.text import counted, findings_text, paint
@@ -33,6 +34,8 @@ _Made = TypeVar("_Made")
 
 def find_workspace(args: argparse.Namespace) -> Workspace:
     """Find the workspace of the run: --root, else the current folder's."""
+    if args.root and not Path(args.root).is_dir():
+        raise UsageError(f"--root: there is no folder {printable(args.root)}")
     return workspace.find(Path(args.root).resolve() if args.root else Path.cwd())
 
 

@@ -1,7 +1,7 @@
 r"""YAML as Helm reads it, with places, and YAML that every reader reads alike.
 
-Helm's engine is the judge of what a text means. Where libyaml cannot follow it (`"\'"`, `[a:]`, tags with commas, the
-tag `!`), the text is refused.
+Helm's engine is the judge of what a text means. Where libyaml cannot follow it (`"\'"`, `[a:]`, tags with commas),
+the text is refused.
 """
 
 from brolly.document.builder import MAX_DEPTH

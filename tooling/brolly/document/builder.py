@@ -49,7 +49,7 @@ _NON_SPECIFIC_TAG: Final = re.compile(r"(?:&\S+\s+)?!\s")
 class Frame:
     """A mapping or a list that is being read; `key` is None where a mapping waits for one.
 
-    `count` is the builder's at its start. The last three are of use where places are kept.
+    `count` is the builder's at its start. The declared ones are of use where places are kept.
     """
 
     __slots__ = ("children", "count", "data", "end", "event", "key", "key_event", "merged")
@@ -84,7 +84,7 @@ class Builder:
         self.unique = unique
         self.frame = Frame([], ITEM, None, 0)
         self.frames: list[Frame] = []
-        self.anchors: dict[str, Anchored | None] = {}
+        self.anchors: dict[str, Anchored | Frame] = {}
         self.count = 1
         self.aliased = 0
 
@@ -177,19 +177,20 @@ class Builder:
             self.stop(
                 TOO_DEEP, f"mappings and lists are nested more than {MAX_DEPTH} deep", event, hint="make it flatter"
             )
-        if event.anchor:
-            self.anchors[event.anchor] = None
         self.frames.append(self.frame)
         is_mapping = type(event) is yaml.MappingStartEvent
         self.frame = Frame({} if is_mapping else [], None if is_mapping else ITEM, event, self.count)
         self.count += 1
+        if event.anchor:
+            self.anchors[event.anchor] = self.frame
 
     def end(self, event: Any) -> None:
         """End the mapping or the list."""
         frame = self.frame
         self.frame = self.frames.pop()
         node = self.node(event, frame)
-        if frame.event.anchor:
+        # a later anchor of that name, inside, has replaced this one
+        if frame.event.anchor and self.anchors[frame.event.anchor] is frame:
             self.anchors[frame.event.anchor] = Anchored(frame.data, node, self.count - frame.count)
         self._take(frame.data, frame.event, node)
 
@@ -228,7 +229,7 @@ class Builder:
                 hint="write `&` and the name before the value",
             )
         anchored = self.anchors[name]
-        if anchored is None:
+        if isinstance(anchored, Frame):
             self.stop(
                 ALIAS, f"the value of the anchor {shown(name)} contains itself", event, hint="write the value out"
             )
@@ -255,7 +256,7 @@ class Builder:
         if raw == "<<" and is_merge(event):
             self.count -= 1  # go-yaml does not decode it
             return MERGED
-        text = scalars.key_text(raw)
+        text = raw if type(raw) is str else scalars.key_text(raw)
         if text is None:
             self.fault(KEY, "only a text can be a key", event, hint="put the key in double quotes")
             return NO_KEY
@@ -277,8 +278,8 @@ class Builder:
 
     def merge(self, value: Any, event: Any, node: Any) -> None:  # noqa: ARG002 - of use where places are kept
         """Merge at once: in go-yaml `<<` replaces what stands before it; of a list of mappings the first one wins."""
-        mappings = value[::-1] if type(value) is list else [value]
-        if any(type(mapping) is not dict for mapping in mappings):
+        mappings = mergeable(value)
+        if mappings is None:
             self.fault(MERGE, "only mappings can be merged", event, hint="write `<<: *name`, the name of a mapping")
             return
         for mapping in mappings:
@@ -286,6 +287,12 @@ class Builder:
             if twice:
                 self.fault(DUPLICATE_KEY, f"the merged key {shown(twice[0])} is there already", event)
             self.frame.data.update(mapping)
+
+
+def mergeable(value: Any) -> list[dict[str, Any]] | None:
+    """Give the mappings to merge, in the order in which go-yaml does it; None if there is anything else."""
+    mappings = value[::-1] if type(value) is list else [value]
+    return mappings if all(type(mapping) is dict for mapping in mappings) else None
 
 
 def is_merge(event: Any) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 import yaml
 
 from brolly.document import scalars, syntax
-from brolly.document.builder import ITEM, MERGED, NO_KEY, Builder, Frame
+from brolly.document.builder import ITEM, MERGED, NO_KEY, Builder, Frame, mergeable
 from brolly.document.parsing import ended, paused_gc
 from brolly.document.rules import (
     ANCHOR,
@@ -162,7 +162,7 @@ class _Reader(Builder):
     def look_behind(self, event: Any, read: Callable[[], Any]) -> None:
         """Refuse a second document: Helm's readers disagree about it."""
         if type(event) is yaml.DocumentEndEvent and type(event := read()) is yaml.DocumentStartEvent:
-            message = "a second document begins here; what reads it and what ignores it depends on the version of Helm"
+            message = "a second document begins here; what it means depends on the version of Helm"
             self.fault(SEVERAL_DOCUMENTS, message, event, hint="move it to a file of its own")
 
     def start_document(self, event: Any) -> None:
@@ -227,7 +227,7 @@ class _Reader(Builder):
         """Merge values and nodes, and note what is replaced."""
         frame = self.frame
         below = node.children[::-1] if isinstance(node.children, list) else [node]
-        for mapping in below:
+        for mapping in below if mergeable(value) else ():
             nodes = mapping.children if isinstance(mapping.children, dict) else {}
             for key in nodes.keys() & frame.children.keys() - frame.merged:
                 at = frame.children[key][0]

@@ -1,6 +1,6 @@
 """libyaml as the reader of YAML's syntax, and what it says when the text is wrong.
 
-Where libyaml 0.2.5 and go-yaml v2 differ, the text is refused as Helm refuses it.
+The builder mends where libyaml 0.2.5 accepts what go-yaml v2 refuses.
 """
 
 from __future__ import annotations

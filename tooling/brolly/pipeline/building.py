@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from brolly import __version__, authored, checks, kustomization, umbrella
+from brolly import __version__, checks, kustomization, umbrella
 from brolly.chart import ChartError, read_package
 from brolly.checks import Answer, Release, Subject
 from brolly.definition import Dependency, Target
@@ -17,7 +17,7 @@ from brolly.findings import Finding, has_errors, printable
 from brolly.oci import Digest, compact_json
 from brolly.outcome import BuiltArtifact, BuiltDependency, BundleReport, Outcome, Report, Size, Status
 from brolly.pipeline.locking import BAD_CHART
-from brolly.pipeline.shop import DOWNLOADS, Draft, Shop, each_or_fault, fetch_address, read, side_by_side
+from brolly.pipeline.shop import DOWNLOADS, Draft, Shop, each_or_fault, fetch_address, lock_findings, read, side_by_side
 from brolly.sources import LOCK, Component, Settings, Sources
 from brolly.values_table import values_table
 
@@ -73,7 +73,7 @@ def _build(shop: Shop, draft: Draft) -> Built:
     wrote = draft.authored
     if wrote is None:
         return _failed(shop, draft)
-    draft = draft.found((*authored.lock_findings(wrote), *_authored_findings(wrote)))
+    draft = draft.found((*lock_findings(draft), *_authored_findings(wrote)))
     if wrote.lock is None or has_errors(draft.findings):
         return _failed(shop, draft)
     shop.progress(draft.name, "fetching")
@@ -252,7 +252,7 @@ def _built_artifact(artifact: Artifact) -> BuiltArtifact:
 def report_of(shop: Shop, built: Sequence[Built], previous: Report | None, declared: Sequence[str]) -> Report:
     """Make the report of a build; bundles that were not built this time keep their entries while they exist."""
     old = {bundle.name: bundle for bundle in previous.bundles if bundle.name in declared} if previous else {}
-    new = {one.draft.name: _kept(one.outcome.report, old.get(one.draft.name)) for one in built}
+    new = {one.draft.name: _entry(one, old.get(one.draft.name)) for one in built}
     return Report(
         tool=__version__,
         address=shop.settings.address,
@@ -261,8 +261,11 @@ def report_of(shop: Shop, built: Sequence[Built], previous: Report | None, decla
     )
 
 
-def _kept(report: BundleReport, before: BundleReport | None) -> BundleReport:
-    """Leave in dist/ what was there, if the bundle failed."""
+def _entry(built: Built, before: BundleReport | None) -> BundleReport:
+    """Leave in dist/ what was there, if the bundle failed; if the world did, nothing new is known of it."""
+    report = built.outcome.report
     if report.status is not Status.FAILED or before is None:
         return report
+    if built.draft.faults:
+        return before
     return msgspec.structs.replace(report, artifacts=before.artifacts, files=before.files)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from brolly import authored, lock, workspace
+from brolly import lock, workspace
 from brolly.chart import Chart, ChartError, read_package
 from brolly.definition import Dependency, LocalChart
 from brolly.errors import BrollyError, UsageError
 from brolly.findings import Finding, Rule, Severity, printable
 from brolly.lock import Lock, LockedDependency
-from brolly.pipeline.shop import DOWNLOADS, Draft, Shop, each_or_fault, fetch_address, read, side_by_side
-from brolly.sources import LOCK
+from brolly.pipeline.shop import DOWNLOADS, Draft, Shop, each_or_fault, fetch_address, lock_findings, read, side_by_side
+from brolly.sources import DEFINITION, LOCK
 from brolly.suggestions import did_you_mean
 from brolly.versions import Version
 
@@ -85,14 +85,13 @@ def check_locks(shop: Shop, names: Sequence[str]) -> list[Draft]:
 
     def step(name: str) -> Draft:
         draft = read(shop, name)
-        return draft.found(authored.lock_findings(draft.authored)) if draft.authored else draft
+        return draft.found(lock_findings(draft))
 
     return side_by_side(step, names, shop.jobs)
 
 
 def _lock_bundle(shop: Shop, draft: Draft, upgrade: frozenset[str] | None) -> Locking:
-    # a damaged lock is written anew: what is wrong with it stops nobody here
-    draft = replace(draft, findings=tuple(one for one in draft.findings if not _is_mended(one, draft)))
+    draft = replace(draft, findings=tuple(one for one in draft.findings if _concerns_lock(one, draft)))
     wrote = draft.authored
     if wrote is None or not draft.is_good:
         return Locking(draft, None)
@@ -108,9 +107,16 @@ def _lock_bundle(shop: Shop, draft: Draft, upgrade: frozenset[str] | None) -> Lo
     return Locking(draft, made, moves=tuple(_moves(wrote.lock, made)))
 
 
-def _is_mended(finding: Finding, draft: Draft) -> bool:
-    at = finding.location
-    return bool(at and at.path == draft.sources.path(LOCK)) and finding.code.startswith(("yaml/", "lock/"))
+def _concerns_lock(finding: Finding, draft: Draft) -> bool:
+    """Say whether a finding is about what is locked. A damaged lock is written anew, and values are none of its own."""
+    folder = draft.sources.folder + "/"
+    path = finding.location.path if finding.location else ""
+    if not path.startswith(folder):
+        return True
+    inside = path.removeprefix(folder)
+    if inside == LOCK:
+        return not finding.code.startswith(("yaml/", "lock/"))
+    return inside == DEFINITION or inside.startswith("charts/")
 
 
 def _moves(old: Lock | None, new: Lock) -> Iterator[str]:
@@ -141,7 +147,8 @@ def _resolve(shop: Shop, wrote: Authored, dependency: Dependency, upgrade: froze
         candidate = shop.repositories().find(url, dependency.name, str(dependency.constraint))
     except Unresolvable as error:
         at = wrote.definition.location((*dependency.route, "version"))
-        return None, (UNRESOLVED.finding(printable(str(error)), at, hint=error.hint),)
+        hint = error.hint or _left_out(shop, url, dependency.name)
+        return None, (UNRESOLVED.finding(printable(str(error)), at, hint=hint),)
     package = shop.repositories().fetch(url, dependency.name, candidate, digest=None, manifest_digest=None)
     entry = LockedDependency(
         digest=str(package.digest),
@@ -154,6 +161,17 @@ def _resolve(shop: Shop, wrote: Authored, dependency: Dependency, upgrade: froze
     if before and before.version == entry.version and before.digest != entry.digest:
         raise Republished(dependency.name, entry.version, dependency.repository.url, before.digest, entry.digest)
     return entry, ()
+
+
+def _left_out(shop: Shop, url: str, name: str) -> str:
+    """Say what the repository's index has of the chart in vain."""
+    from brolly.repositories import Unresolvable
+
+    try:
+        warnings = shop.repositories().warnings(url, name)
+    except Unresolvable:
+        return ""
+    return printable("; ".join(warnings[:3]))
 
 
 def _comparable(wrote: Authored, dependency: Dependency) -> LockedDependency | None:

@@ -143,7 +143,7 @@ def _plan(artifact: Artifact, registry: Registry, prefix: str) -> _Plan:
     if there is None:
         return _Plan(artifact, repository)
     note = "" if there.digest == artifact.digest else _tolerated(artifact, registry, repository, there)
-    return _Plan(artifact, repository, there.digest, note)
+    return _Plan(artifact, repository, str(there.digest), note)
 
 
 def _tolerated(artifact: Artifact, registry: Registry, repository: str, there: Descriptor) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from brolly import authored, checks, document, values
+from brolly import checks, document, values
 from brolly.authored import Overlay
 from brolly.errors import BrollyError, UsageError
 from brolly.findings import has_errors
 from brolly.pipeline.building import compile_bundle, fetch_components, releases_of
-from brolly.pipeline.shop import Draft, Shop, read
+from brolly.pipeline.shop import Draft, Shop, lock_findings, read
 from brolly.rendering import EngineFailure, Rendering
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _render(shop: Shop, draft: Draft, value_files: Sequence[tuple[str, bytes]]) 
     draft = draft.found(faults)
     if wrote:
         wrote = replace(wrote, overlays=overlay)
-        draft = draft.found((*authored.lock_findings(wrote), *checks.check_overlay_keys(wrote)))
+        draft = draft.found((*lock_findings(draft), *checks.check_overlay_keys(wrote)))
     if wrote is None or wrote.lock is None or has_errors(draft.findings):
         return draft, ()
     draft, components = fetch_components(shop, draft, wrote)

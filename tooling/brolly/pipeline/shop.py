@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 import msgspec
 
 from brolly import __version__, authored, workspace
-from brolly.errors import BrollyError
-from brolly.findings import Finding, Rule, Severity, has_errors, in_order
-from brolly.sources import Settings, Sources
+from brolly.errors import BrollyError, UsageError
+from brolly.findings import Finding, Rule, Severity, has_errors, in_order, printable
+from brolly.oci import Reference
+from brolly.sources import LOCK, Settings, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -133,6 +134,7 @@ def settings_of(space: Workspace, address: str, epoch: int) -> tuple[Settings, t
     """Work out what is the same for all bundles; a missing address is a warning."""
     labels = dict(space.config.labels)
     chosen = address or space.config.address
+    _require_address(chosen or workspace.DEFAULT_ADDRESS)
     made = Settings(
         address=(chosen or workspace.DEFAULT_ADDRESS).rstrip("/"),
         epoch=epoch,
@@ -148,6 +150,15 @@ def settings_of(space: Workspace, address: str, epoch: int) -> tuple[Settings, t
         hint=f'set address = "oci://HOST/PATH" in {space.config_path.name}, or give --address',
     )
     return made, (missing,)
+
+
+def _require_address(address: str) -> None:
+    try:
+        reference = Reference.parse(f"{address.rstrip('/')}/any")
+    except ValueError as error:
+        raise UsageError(f"the address cannot be used: {error}", hint="write oci://HOST/PATH") from error
+    if not address.startswith("oci://") or reference.digest:
+        raise UsageError(f"the address cannot be used: {printable(address)!r}", hint="write oci://HOST/PATH")
 
 
 def side_by_side(step: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int) -> list[_Result]:
@@ -192,8 +203,19 @@ def read(shop: Shop, name: str) -> Draft:
         wrote, faults = authored.read(name, sources, space.config.repositories)
     # a file that is there and cannot be read has been said: it is not missing
     unread = {finding.location.path for finding in found if finding.location}
-    faults = tuple(fault for fault in faults if not (fault.location and fault.location.path in unread))
+    faults = tuple(fault for fault in faults if not (fault.location and _is_below(fault.location.path, unread)))
     return Draft(name, sources, wrote).found((*found, *faults))
+
+
+def lock_findings(draft: Draft) -> tuple[Finding, ...]:
+    """Compare a bundle's lock with its definition; a lock that cannot be read has been said."""
+    wrote, path = draft.authored, draft.sources.path(LOCK)
+    is_said = any(finding.location and finding.location.path == path for finding in draft.findings)
+    return () if wrote is None or (wrote.lock is None and is_said) else authored.lock_findings(wrote)
+
+
+def _is_below(path: str, places: Collection[str]) -> bool:
+    return any(path == place or path.startswith(place + "/") for place in places)
 
 
 def fetch_address(mirrors: Mapping[str, str], url: str) -> str:

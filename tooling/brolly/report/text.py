@@ -46,7 +46,7 @@ def _frame(finding: Finding, at: Location, sources: Mapping[str, str], gutter: s
     text = sources.get(at.path)
     if text is None:
         return lines
-    rows = text.splitlines()
+    rows = [*text.splitlines(), ""]  # a text that is cut off has its fault behind the last line
     if not 0 < at.line <= len(rows):
         return lines
     row = printable(rows[at.line - 1].replace("\t", " "))

@@ -1,0 +1,287 @@
+"""Publish, through the command line: to a registry in a folder, to docker-registry, and read by others' clients."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brolly.engine import Engine
+from brolly.pipeline import publishing
+from brolly.pipeline.publishing import publish
+from registries import MemoryRegistry, htpasswd_registry, peer
+from workspaces import Workspace, local, local_chart, picture, times
+
+BUNDLES = Path(__file__).parents[1] / "bundles"
+
+
+@pytest.fixture
+def built(space: Workspace) -> Workspace:
+    """Give a workspace with an umbrella and a Flux bundle, built."""
+    space.bundle("umbrella", {**local_chart(), "values.yaml": "greeter: {greeting: hi}\n"}, dependencies=[local()])
+    space.bundle("flux", local_chart(), target="kustomize", dependencies=[local()])
+    space.good("lock")
+    space.good("build")
+    return space
+
+
+def statuses(space: Workspace, *arguments: str) -> dict[str, str]:
+    published = space.good("publish", "--output", "json", *arguments).json["published"]
+    return {one["repository"].rpartition("/")[2]: one["status"] for one in published}
+
+
+def change(space: Workspace, name: str = "umbrella") -> None:
+    """Build other content under the same version."""
+    space.write({f"bundles/{name}/values.yaml": "greeter: {greeting: other}\n"})
+    space.good("build")
+
+
+def test_the_first_publication_writes_and_the_second_does_nothing(built: Workspace) -> None:
+    text = built.good("publish").out
+    assert [line.split()[0] for line in text.splitlines()] == ["published"] * 3
+    before = times(built.root / "registry")
+    assert statuses(built) == {"greeter": "unchanged", "flux": "unchanged", "umbrella": "unchanged"}
+    assert times(built.root / "registry") == before
+
+
+def test_json_tells_each_artifact_and_nothing_else(built: Workspace, docker: str) -> None:
+    done = built.good("publish", "--to", f"oci://{docker}/json", "--output", "json").json
+    assert list(done) == ["published"]
+    first = done["published"][0]
+    assert list(first) == ["url", "repository", "version", "digest", "size", "status"]
+    assert first["url"] == f"oci://{docker}/json/charts/greeter:1.0.0"
+    assert first["repository"] == f"{docker}/json/charts/greeter"
+    assert (first["version"], first["status"]) == ("1.0.0", "published")
+    assert first["digest"].startswith("sha256:")
+    assert first["size"] > 1000
+
+
+def shop_of(space: Workspace) -> Any:
+    from brolly import workspace
+    from brolly.pipeline.shop import Shop, settings_of
+
+    found = workspace.find(space.root)
+    settings, _ = settings_of(found, "", 0)
+    return Shop(found, settings, lambda: pytest.fail("publishing needs no repository"))
+
+
+def test_blobs_come_first_and_the_tag_last(built: Workspace) -> None:
+    memory = MemoryRegistry()
+    publish(shop_of(built), ["flux"], memory, "team")
+    kinds = [(line.split()[0], line.split()[1]) for line in memory.writes]
+    chart, bundle = "team/charts/greeter", "team/flux"
+    assert kinds == [
+        *([("blob", chart)] * 2), ("manifest", chart), ("tag", chart),
+        *([("blob", bundle)] * 2), ("manifest", bundle), ("tag", bundle),
+    ]  # fmt: skip
+
+
+def test_another_digest_under_a_published_version_is_refused_and_both_are_named(built: Workspace, docker: str) -> None:
+    for destination in ("oci-layout:registry", f"oci://{docker}/refused"):
+        built.good("publish", "--to", destination)
+    first = digest_of(built, "umbrella")
+    change(built)
+    before = picture(built.root / "registry")
+    for destination in ("oci-layout:registry", f"oci://{docker}/refused"):
+        done = built.run("publish", "--to", destination)
+        assert done.code == 1
+        assert first in done.err
+        assert digest_of(built, "umbrella") in done.err
+        assert "raise `version:` in bundle.yaml" in done.err
+        assert built.run("publish", "--to", destination, "--dry-run").code == 1
+        again = built.run("publish", "--to", destination, "--output", "json").json
+        assert [one["status"] for one in again["published"]] == ["unchanged"] * 2
+        assert [one["bundle"] for one in again["failures"]] == ["umbrella"]
+    assert picture(built.root / "registry") == before
+
+
+def digest_of(space: Workspace, name: str) -> str:
+    report = json.loads((space.dist / "report.json").read_text())
+    bundle = next(one for one in report["bundles"] if one["name"] == name)
+    return str(bundle["artifacts"][-1]["digest"])
+
+
+def test_a_chart_that_changed_under_its_version_stops_its_bundle_before_anything_is_written(built: Workspace) -> None:
+    built.good("publish")
+    built.write({"bundles/flux/charts/greeter/values.yaml": "greeting: other\n"})
+    built.bundle("flux", target="kustomize", version="1.1.0", dependencies=[local()])
+    built.good("lock")
+    built.good("build")
+    before = picture(built.root / "registry")
+    done = built.run("publish")
+    assert done.code == 1
+    assert "in the chart's Chart.yaml, and lock again" in done.err
+    assert picture(built.root / "registry") == before
+
+
+def test_equal_inputs_of_another_brolly_are_tolerated_with_a_warning(
+    built: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer Brolly gives other bytes for the same inputs: the description of the artifact stands for that."""
+    from brolly import helm
+
+    built.good("publish")
+    first = digest_of(built, "umbrella")
+    annotations = helm._annotations
+    monkeypatch.setattr(helm, "_annotations", lambda *args: {**annotations(*args), "made": "by a newer Brolly"})
+    built.good("build", "umbrella")
+    assert digest_of(built, "umbrella") != first
+    done = built.good("publish", "umbrella", "--output", "json")
+    assert (done.json["published"][0]["status"], done.json["published"][0]["digest"]) == ("unchanged", first)
+    assert "was made from the same inputs by another Brolly" in done.err
+    assert built.run("publish", "umbrella", "--strict").code == 1
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(built: Workspace) -> None:
+    assert statuses(built, "--dry-run") == {"greeter": "published", "flux": "published", "umbrella": "published"}
+    assert built.good("publish", "--dry-run").out.startswith("would be published  oci-layout:registry/charts/greeter")
+    assert not (built.root / "registry").exists()
+
+
+@pytest.mark.parametrize(
+    "path", ["bundle.yaml", "values.yaml", "overlays/one.yaml", "charts/greeter/values.yaml", "bundle.lock"]
+)
+def test_what_changed_since_the_build_is_not_published(path: str, built: Workspace) -> None:
+    file = built.root / "bundles/umbrella" / path
+    text = file.read_text() if file.exists() else ""
+    built.write({f"bundles/umbrella/{path}": text + "# changed\n"})
+    done = built.run("publish")
+    assert done.code == 1
+    assert done.err == "error: umbrella changed since it was built\n  = help: run `brolly build`\n"
+    built.good("publish", "flux")
+
+
+def test_what_was_never_built_or_failed_is_not_published(built: Workspace) -> None:
+    built.bundle("new", local_chart(), dependencies=[local()])
+    assert "new was not built yet" in built.run("publish").err
+    built.write({"bundles/flux/values.yaml": "greeter: 1\n"})
+    built.run("build")
+    done = built.run("publish")
+    assert done.code == 1
+    assert "the last build of flux failed" in done.err
+    shutil.rmtree(built.dist)
+    assert built.run("publish").err == "error: nothing was built yet\n  = help: run `brolly build`\n"
+
+
+def test_another_brolly_builds_anew(built: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "__version__", "99.0.0")
+    done = built.run("publish", "flux")
+    assert done.code == 1
+    assert "this is 99.0.0" in done.err
+
+
+def test_a_damaged_dist_is_refused_before_anything_is_written(built: Workspace) -> None:
+    for blob in sorted((built.dist / "oci/blobs/sha256").iterdir()):
+        kept = blob.read_bytes()
+        blob.write_bytes(kept[:-1] + b"!")
+        done = built.run("publish")
+        assert done.code == 3
+        assert "is damaged" in done.err
+        assert "brolly build" in done.err
+        blob.unlink()
+        assert "lacks the blob" in built.run("publish").err
+        blob.write_bytes(kept)
+    assert not (built.root / "registry").exists()
+
+
+def test_a_damaged_registry_in_a_folder_is_repaired_by_publishing_again(built: Workspace) -> None:
+    built.good("publish")
+    blobs = [path for path in (built.root / "registry").rglob("sha256/*") if path.is_file()]
+    good = picture(built.root / "registry")
+    max(blobs, key=lambda path: path.stat().st_size).write_bytes(b"damaged")
+    built.good("publish")
+    assert picture(built.root / "registry") == good
+
+
+def test_a_registry_that_wants_a_login_says_so_and_takes_the_one_that_docker_stored(built: Workspace) -> None:
+    with htpasswd_registry() as address:
+        done = built.run("publish", "--to", f"oci://{address}/team")
+        assert done.code == 3
+        assert address in done.err
+        assert "= help:" in done.err
+        login = {"auths": {address: {"auth": "cHVzaGVyOnMzY3JldDpwYXNz"}}}
+        built.write({"../work-home/.docker/config.json": json.dumps(login)})
+        built.good("publish", "--to", f"oci://{address}/team")
+
+
+def test_a_destination_comes_from_the_configuration_or_the_environment(built: Workspace, docker: str) -> None:
+    built.environ["BROLLY_TO"] = f"oci://{docker}/environment"
+    assert f"oci://{docker}/environment/flux:1.0.0" in built.good("publish").out
+    config = f'address = "oci://registry.example/bundles"\npublish = "oci://{docker}/configured"\n'
+    del built.environ["BROLLY_TO"]
+    built.write({"brolly.toml": config})
+    assert f"oci://{docker}/configured/flux:1.0.0" in built.good("publish").out
+
+
+# --- this repository's bundles, read by others
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory, docker: str) -> tuple[Path, str]:
+    """Publish this repository's bundles, built once, to a folder and to docker-registry."""
+    root = tmp_path_factory.mktemp("repository")
+    shutil.copytree(BUNDLES, root / "bundles")
+    (root / "brolly.toml").write_text(f'address = "oci://{docker}/brolly"\n')
+    program = [sys.executable, "-m", "brolly"]
+    environ = {**os.environ, "HOME": str(root / "home"), "BROLLY_CACHE": str(root / "cache")}
+    for command in (["lock", "--check"], ["build"], ["publish"], ["publish", "--to", f"oci://{docker}/brolly"]):
+        subprocess.run([*program, *command], cwd=root, env=environ, check=True, capture_output=True)
+    return root, docker
+
+
+def run(name: str, *arguments: str | Path, cwd: Path) -> str:
+    """Run one of the others' programs, with a home of its own."""
+    done = subprocess.run(
+        [peer(name), *arguments], cwd=cwd, env={**os.environ, "HOME": str(cwd)}, capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("place", ["folder", "registry"])
+def test_oras_pulls_hello_world_and_kustomize_and_kubectl_build_it(
+    place: str, published: tuple[Path, str], tmp_path: Path
+) -> None:
+    root, address = published
+    if place == "folder":
+        pull = ["--oci-layout", f"{root}/registry/hello-world:0.0.8"]
+    else:
+        pull = ["--plain-http", f"{address}/brolly/hello-world:0.0.8"]
+    run("oras", "pull", *pull, "--output", "pulled", cwd=tmp_path)
+    manifest = json.loads(run("oras", "manifest", "fetch", *pull, cwd=tmp_path))
+    layer = manifest["layers"][0]["digest"]
+    fetch = pull[-1].rpartition(":")[0]
+    run("oras", "blob", "fetch", *pull[:-1], f"{fetch}@{layer}", "--output", "layer.tgz", cwd=tmp_path)
+    with tarfile.open(tmp_path / "layer.tgz") as tar:
+        tar.extractall(tmp_path / "bundle", filter="data")
+    built = run("kustomize", "build", "bundle", cwd=tmp_path)
+    assert built.count("kind: HelmRelease") == 2
+    assert f"url: oci://{address}/brolly/charts/greeter" in built
+    assert run("kubectl", "kustomize", "bundle", cwd=tmp_path) == built
+
+
+_PULL = """
+import sys
+import helm_python
+helm_python.pull(sys.argv[1], version=sys.argv[2], destination=sys.argv[3], plain_http=True)
+"""
+
+
+def test_storefront_is_pulled_by_helms_own_client_byte_for_byte(published: tuple[Path, str], tmp_path: Path) -> None:
+    if not Engine.available():
+        pytest.skip("needs Helm's engine: pip install 'brolly[helm]'")
+    root, address = published
+    # in a process of its own: Go's threads do not survive a fork of this one
+    subprocess.run(
+        [sys.executable, "-c", _PULL, f"oci://{address}/brolly/storefront", "0.1.0", tmp_path],
+        env={**os.environ, "HOME": str(tmp_path)}, check=True, timeout=60, capture_output=True,
+    )  # fmt: skip
+    assert (tmp_path / "storefront-0.1.0.tgz").read_bytes() == (root / "dist/storefront-0.1.0.tgz").read_bytes()

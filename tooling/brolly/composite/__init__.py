@@ -1,0 +1,11 @@
+"""One values schema for a whole bundle: every chart's own, under the key that its values have.
+
+It judges values as Helm has coalesced them, and refuses only what Helm refuses too. The root is of draft 2020-12, and
+each distinct schema stands in `$defs` once, with the draft that it was written in and an address of its own: the one
+form in which santhosh-tekuri/jsonschema v6, Helm's validator, mixes drafts in a document. `composing` puts it together,
+`subcharts` says which charts there are and when Helm judges them, and `definitions` makes a schema part of another.
+"""
+
+from brolly.composite.composing import RULES, Composite, LeftOut, compose_kustomize, compose_umbrella
+
+__all__ = ["RULES", "Composite", "LeftOut", "compose_kustomize", "compose_umbrella"]

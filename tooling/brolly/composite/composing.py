@@ -1,0 +1,232 @@
+"""The composite schema of each target, and what is found on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from brolly import schemas, values
+from brolly.chart import Chart, Requirement
+from brolly.composite.definitions import definition as defined
+from brolly.composite.definitions import written as as_json
+from brolly.composite.subcharts import GLOBAL, Path, Place, Schema, guarded, imported_paths, is_decidable, nested
+from brolly.findings import Finding, Rule, Severity, printable
+from brolly.oci import Digest
+from brolly.schemas.dialects import METASCHEMAS
+from brolly.versions import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from brolly.definition import Bundle
+    from brolly.document import Document
+    from brolly.sources import Component
+
+FORBIDS_GLOBAL: Final = Rule("values/forbids-global", Severity.ERROR, "a schema that refuses every umbrella's `global`")
+LEFT_OUT: Final = Rule("values/left-out-schema", Severity.WARNING, "a schema that the composite schema does not hold")
+
+RULES: Final = (FORBIDS_GLOBAL, LEFT_OUT)
+
+_UNDECIDABLE: Final = "what switches its chart may come from another one (import-values, global)"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A schema that the composite does not hold. `path` leads to its chart in keys; () is the bundle's own."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A bundle's composite values schema, JSON that ends with a newline.
+
+    `content` is for reports, editors and whoever judges coalesced values. `embedded` is the same as values.schema.json
+    of the chart itself: `helm lint` judges an umbrella's values.yaml without the defaults of the subcharts, so there
+    the schema of a subchart holds only once Helm has handed `global` down. None where it must not take the place of the
+    bundle's own schema: because that was left out, or under kustomize.
+    """
+
+    content: bytes = field(repr=False)
+    embedded: bytes | None = field(default=None, repr=False)
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass
+class _Shelf:
+    """The `$defs` of a composite while it is made; `faults` say why a schema cannot be there. Both by digest.
+
+    `written` are the bundle's values where the composite is for the chart itself, else None.
+    """
+
+    definitions: dict[str, Any] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+    written: Mapping[str, Any] | None = None
+
+    def taken(self, schema: bytes | None, path: Path) -> list[Schema]:
+        """Take a chart's schema in, unless it is there, and give the reference to it, if there can be one."""
+        if not schema:
+            return []
+        name = Digest.of(schema).hex
+        address = f"urn:brolly:sha256:{name}"
+        if name not in self.definitions and name not in self.faults:
+            try:
+                self.definitions[name] = defined(schema, address)
+            except schemas.SchemaFault as fault:
+                self.faults[name] = str(fault)
+        if name in self.faults:
+            self.left_out.append(LeftOut(path, self.faults[name]))
+            return []
+        return self._gated({"$ref": address}, path)
+
+    def _gated(self, reference: Schema, path: Path) -> list[Schema]:
+        if self.written is None or not path:
+            return [reference]
+        table: Any = self.written
+        for part in path:
+            table = table.get(part) if isinstance(table, dict) else None
+        if isinstance(table, dict) and GLOBAL in table:
+            return []  # nothing would tell these values from coalesced ones
+        return [{"if": {"type": "object", "required": [GLOBAL]}, "then": reference}]
+
+
+def compose_umbrella(
+    bundle: Bundle,
+    components: Sequence[Component],
+    author_schema: bytes | None,
+    written: Mapping[str, Any],
+    definition: Document,
+) -> tuple[Composite, tuple[Finding, ...]]:
+    """Compose the schema of an umbrella chart's values; `written` is what values.yaml holds."""
+    root = Place.of(_umbrella(bundle, components, written))
+    shelf = _Shelf()
+    content = _document(bundle, components, shelf, _parts(root, author_schema, shelf))
+    inside = _Shelf(shelf.definitions, shelf.faults, written=written)
+    embedded = _document(bundle, components, inside, _parts(root, author_schema, inside))
+    holds_own = all(one.path for one in shelf.left_out)
+    composite = Composite(content, embedded if holds_own else None, tuple(shelf.left_out))
+    forbidding = _forbidding_global(components, written, definition)
+    return composite, (*forbidding, *_left_out(composite, bundle, definition))
+
+
+def compose_kustomize(
+    bundle: Bundle, components: Sequence[Component], author_schema: bytes | None, definition: Document
+) -> tuple[Composite, tuple[Finding, ...]]:
+    """Compose the schema of a Flux bundle's values: a key for each release, and `global`.
+
+    `components` are those that are installed; what `condition` and `tags` switch off at build has no schema. Below a
+    key it judges what Helm coalesces to that release's values.
+    """
+    shelf = _Shelf()
+    parts = shelf.taken(author_schema, ())
+    for component in components:
+        below = _Shelf(shelf.definitions, shelf.faults)
+        own = _parts(Place.of(component.chart), component.chart.schema, below)
+        parts += [nested((component.key,), _all_of(own))] if own else []
+        shelf.left_out += [replace(one, path=(component.key, *one.path)) for one in below.left_out]
+    composite = Composite(_document(bundle, components, shelf, parts), None, tuple(shelf.left_out))
+    return composite, tuple(_left_out(composite, bundle, definition))
+
+
+def _document(bundle: Bundle, components: Sequence[Component], shelf: _Shelf, parts: list[Schema]) -> bytes:
+    described = {GLOBAL: {"description": "Values that every chart sees."}}
+    described |= {component.key: _described(component.chart) for component in components}
+    data = {
+        "$schema": METASCHEMAS[2020],
+        "title": f"{bundle.name} {bundle.version}",
+        "description": bundle.description,
+        "properties": described,
+        "allOf": parts,
+        "$defs": shelf.definitions,
+    }
+    return as_json({keyword: value for keyword, value in data.items() if value})
+
+
+def _described(chart: Chart) -> Schema:
+    about = str(chart.metadata.get("description") or "")
+    return {"title": f"{chart.name} {chart.version}", **({"description": about} if about else {})}
+
+
+def _parts(root: Place, schema: bytes | None, shelf: _Shelf) -> list[Schema]:
+    """Give the root's own schema and one for each subchart that has something to say, all about the root's values."""
+    imported = imported_paths(root)
+    below = (part for place in root.below() for part in _part(place, shelf, imported))
+    return [*shelf.taken(schema, ()), *below]
+
+
+def _part(place: Place, shelf: _Shelf, imported: tuple[Path, ...]) -> list[Schema]:
+    if not is_decidable(place, imported):
+        shelf.left_out += [LeftOut(one.path, _UNDECIDABLE) for one in place.walk() if one.chart.schema]
+        return []
+    parts = [nested(place.path, reference) for reference in shelf.taken(place.chart.schema, place.path)]
+    parts += [part for sub in place.below() for part in _part(sub, shelf, imported)]
+    return [guarded(place, _all_of(parts))] if parts else []
+
+
+def _all_of(parts: list[Schema]) -> Schema:
+    return parts[0] if len(parts) == 1 else {"allOf": parts}
+
+
+def _umbrella(bundle: Bundle, components: Sequence[Component], written: Mapping[str, Any]) -> Chart:
+    """Give the umbrella chart as far as values are concerned."""
+    required = tuple(_requirement(component) for component in components)
+    embedded = {(one.chart.name, one.chart.version): one.chart for one in components}
+    return Chart(bundle.name, bundle.version, {}, required, written, subcharts=tuple(embedded.values()))
+
+
+def _requirement(component: Component) -> Requirement:
+    asked = component.dependency
+    return Requirement(
+        component.chart.name,
+        str(Version.parse(component.chart.version)),
+        alias=asked.alias,
+        condition=asked.condition,
+        tags=asked.tags,
+        import_values=asked.import_values,
+    )
+
+
+# -- findings ---------------------------------------------------------------------------------------------------------
+
+
+def _left_out(composite: Composite, bundle: Bundle, definition: Document) -> Iterator[Finding]:
+    for one in composite.left_out:
+        dependency = bundle.dependency(one.path[0]) if one.path else None
+        yield LEFT_OUT.finding(
+            f"the values schema of {printable('.'.join(one.path)) or bundle.name} is not part of the composite schema: "
+            f"{printable(one.reason)}",
+            definition.location(dependency.route if dependency else ("name",)),
+            hint="Helm judges by it all the same, whenever it renders",
+        )
+
+
+def _forbidding_global(
+    components: Sequence[Component], written: Mapping[str, Any], definition: Document
+) -> Iterator[Finding]:
+    for component in components:
+        refusal = _refusal_of_global(component, written.get(component.key))
+        if refusal:
+            yield FORBIDS_GLOBAL.finding(
+                f"{printable(component.chart.name)} refuses `global`, which Helm adds to the values of every subchart "
+                f"({printable(refusal)}): an umbrella with it cannot be installed",
+                definition.location(component.dependency.route),
+                hint="set `target: kustomize`: there a chart gets `global` only if the bundle writes one",
+            )
+
+
+def _refusal_of_global(component: Component, own: Any) -> str:
+    """Say what a chart has against `global`, by its own values with and without it; empty if nothing."""
+    schema = component.chart.schema
+    if not schema:
+        return ""
+    try:
+        table = values.effective(component.chart, own if isinstance(own, dict) else {})[0].values
+        if GLOBAL in table:
+            return ""
+        before = schemas.judge(schema, table)
+        new = [one for one in schemas.judge(schema, {**table, GLOBAL: {}}) if one not in before]
+    except (values.ValuesError, schemas.SchemaFault):
+        return ""  # a fault of its own, found where values are judged
+    return f"{'.'.join(map(str, new[0].route)) or 'its values'}: {new[0].message}" if new else ""
