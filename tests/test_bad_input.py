@@ -28,7 +28,7 @@ from chart_repository import (
     status,
 )
 from registries import Answer, Asked, forward, serve
-from workspaces import Run, Workspace, chart_files, local, local_chart
+from workspaces import Run, Workspace, chart_files, local, local_chart, push
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -435,8 +435,6 @@ def test_a_registry_that_fails_while_charts_are_locked_is_one_error(
 @pytest.fixture(scope="session")
 def pushed(docker: str) -> str:
     """Push a chart; gives the registry's host:port."""
-    from test_pipeline import push
-
     push(docker, "bad/podinfo", "6.1.0", chart_package("podinfo", "6.1.0"))
     return docker
 

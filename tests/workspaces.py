@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pytest
 
     from brolly.engine import Engine
+    from chart_repository import ChartRepository
 
 _TEMPLATE = """apiVersion: v1
 kind: ConfigMap
@@ -140,6 +141,11 @@ class Workspace:
         """What `build` writes."""
         return self.root / "dist"
 
+    def forget(self) -> None:
+        """Empty the cache."""
+        for path in [path for path in self.cache.rglob("*") if path.is_file()]:
+            path.unlink()
+
     def lock_text(self, name: str) -> str:
         """Read a bundle's lock."""
         return (self.root / "bundles" / name / "bundle.lock").read_text()
@@ -205,3 +211,22 @@ def times(root: Path) -> dict[str, int]:
 def digest(path: Path) -> str:
     """Hash a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def remote(served: ChartRepository, **more: Any) -> dict[str, Any]:
+    """Give the dependency on podinfo 6.x of a chart repository."""
+    return {"name": "podinfo", "version": "6.x", "repository": served.url, **more}
+
+
+def push(address: str, name: str, version: str, content: bytes) -> str:
+    """Publish a chart as Helm does; give the manifest's digest."""
+    from brolly import helm
+    from brolly.chart import read_package
+    from brolly.registry.remote import OciRegistry
+
+    artifact = helm.chart_artifact(content, read_package(content), name, 0)
+    to = OciRegistry(address)
+    for blob in artifact.blobs:
+        to.put_blob(name, blob)
+    to.put_manifest(name, version.replace("+", "_"), artifact.manifest)
+    return artifact.digest

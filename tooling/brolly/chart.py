@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import posixpath
 import re
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -186,26 +185,11 @@ def _text(value: Any, before: Any, at: str) -> str:
         case int() if -(2**63) <= value < 2**64:
             return str(value)
         case int() | float():
-            return _go_float(value)
+            return {".inf": "+Inf", "-.inf": "-Inf"}.get(text := document.float_text(float(value)), text)
         case str():
             return value
         case _:
             raise _unexpected("a text", at)
-
-
-def _go_float(value: float) -> str:
-    """Write a number as FormatFloat(value, 'g', -1, 32): as few digits as tell one float32 from the next."""
-    try:
-        bits = struct.pack("f", value)
-    except OverflowError:
-        return "+Inf" if value > 0 else "-Inf"
-    (short,) = struct.unpack("f", bits)
-    text = next(text for digits in range(9) if struct.pack("f", float(text := f"{short:.{digits}e}")) == bits)
-    mantissa, _, exponent = text.partition("e")
-    if -4 <= int(exponent) < 6:
-        decimals = max(len(mantissa.lstrip("-").replace(".", "")) - 1 - int(exponent), 0)
-        return f"{float(text):.{decimals}f}"
-    return text
 
 
 def _flag(value: Any, before: Any, at: str) -> bool:
@@ -299,7 +283,7 @@ _LOCK: Final = _struct({"generated": _time, "digest": _text, "dependencies": _li
 
 def _decode(files: Mapping[str, bytes], path: str, decoder: _Decoder, before: Any) -> Any:
     try:
-        data = document.parse(files.get(path, b""))
+        data = document.parse_typed(files.get(path, b""))
         decoded = decoder(data, before, "")
     except ValueError as error:
         raise ChartError(f"{path}: {error}") from error

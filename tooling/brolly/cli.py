@@ -96,7 +96,7 @@ COMMANDS: Final = (
     ),
     Command(
         "build", "build", "run", "compile, check, and write dist/",
-        "brolly build\nbrolly build storefront --address oci://ghcr.io/my-org/bundles", _build,
+        "brolly build\nbrolly build storefront --address oci://registry.example/bundles", _build,
     ),
     Command(
         "render", "render", "run", "print the final objects, as `helm template` does",
@@ -104,7 +104,7 @@ COMMANDS: Final = (
     ),
     Command(
         "publish", "publish", "run", "copy dist/ to a registry",
-        "brolly publish\nbrolly publish --to oci://ghcr.io/my-org/bundles --dry-run", _publish,
+        "brolly publish\nbrolly publish --to oci://registry.example/bundles --dry-run", _publish,
     ),
     Command(
         "explain", "explain", "run", "explain a rule",

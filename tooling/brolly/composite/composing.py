@@ -152,7 +152,7 @@ def _described(chart: Chart) -> Schema:
 def _parts(root: Place, schema: bytes | None, shelf: _Shelf) -> list[Schema]:
     """Give the root's own schema and one for each subchart that has something to say, all about the root's values."""
     imported = imported_paths(root)
-    below = (part for place in root.below() for part in _part(place, shelf, imported))
+    below = (part for place in root.below for part in _part(place, shelf, imported))
     return [*shelf.taken(schema, ()), *below]
 
 
@@ -161,7 +161,7 @@ def _part(place: Place, shelf: _Shelf, imported: tuple[Path, ...]) -> list[Schem
         shelf.left_out += [LeftOut(one.path, _UNDECIDABLE) for one in place.walk() if one.chart.schema]
         return []
     parts = [nested(place.path, reference) for reference in shelf.taken(place.chart.schema, place.path)]
-    parts += [part for sub in place.below() for part in _part(sub, shelf, imported)]
+    parts += [part for sub in place.below for part in _part(sub, shelf, imported)]
     return [guarded(place, _all_of(parts))] if parts else []
 
 

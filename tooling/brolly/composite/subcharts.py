@@ -7,6 +7,7 @@ where it lets a chart be judged; where it cannot know, it takes the chart for di
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,14 +26,14 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """A chart in its place below a root. `above` are the charts around it, from the root; `switches` decide about it.
+    """A chart in its place below a root. `above` are those around it, from the root; `switches` decide about it.
 
     Helm looks at neither conditions nor aliases below a chart that declares no dependencies: it `is_processed` no more.
     """
 
     path: Path
     chart: Chart
-    above: tuple[Chart, ...] = ()
+    above: tuple[Place, ...] = ()
     switches: tuple[Requirement, ...] = ()
     is_processed: bool = True
 
@@ -41,27 +42,30 @@ class Place:
         """Give the root's place."""
         return cls((), root, is_processed=_declares(root))
 
-    def below(self) -> Iterator[Place]:
-        """List the subcharts, whether enabled or not."""
-        required = self.chart.requirements if self.is_processed else ()
+    @functools.cached_property
+    def below(self) -> tuple[Place, ...]:
+        """The subcharts, whether enabled or not."""
+        return tuple(self._subcharts(self.chart.requirements if self.is_processed else ()))
+
+    def _subcharts(self, required: Sequence[Requirement]) -> Iterator[Place]:
         for sub in self.chart.subcharts:
             if not any(_matches(need, sub) for need in required):
-                yield self._below(sub.name, sub, required)
+                yield self._place(sub.name, sub, required)
         for need in required:
             found = next((sub for sub in self.chart.subcharts if _matches(need, sub)), None)
             if found:
-                yield self._below(need.key, found, required)
+                yield self._place(need.key, found, required)
 
-    def _below(self, key: str, sub: Chart, required: Sequence[Requirement]) -> Place:
+    def _place(self, key: str, sub: Chart, required: Sequence[Requirement]) -> Place:
         # Helm drops what is disabled by its key, whichever requirement brought it in
         switches = tuple(need for need in required if need.key == key)
         is_processed = self.is_processed and _declares(sub)
-        return Place((*self.path, key), sub, (*self.above, self.chart), switches, is_processed=is_processed)
+        return Place((*self.path, key), sub, (*self.above, self), switches, is_processed=is_processed)
 
     def walk(self) -> Iterator[Place]:
         """Give this place and all below it."""
         yield self
-        for place in self.below():
+        for place in self.below:
             yield from place.walk()
 
     def conditions(self, switch: Requirement) -> list[Path]:
@@ -127,7 +131,7 @@ def _off_by_tags(place: Place, tags: Sequence[str]) -> Schema | None:
 
 def _is_false(place: Place, path: Path) -> bool:
     """Say whether a default at a path is false; Helm looks for it from the top of every chart above."""
-    return any(found is False for chart in place.above for found in _defaults(Place.of(chart), path))
+    return any(found is False for above in place.above for found in _defaults(above, path))
 
 
 def _defaults(place: Place, path: Path) -> Iterator[Any]:
@@ -136,7 +140,7 @@ def _defaults(place: Place, path: Path) -> Iterator[Any]:
     for part in path:
         found = found.get(part) if isinstance(found, dict) else None
     yield found
-    for sub in place.below():
+    for sub in place.below:
         if path and sub.path[-1] == path[0]:
             yield from _defaults(sub, path[1:])
 
@@ -166,7 +170,7 @@ def _meet(path: Path, other: Path) -> bool:
 
 def imported_paths(place: Place) -> tuple[Path, ...]:
     """Give the paths, in keys from the root, at and below which import-values may write."""
-    inner = tuple(path for sub in place.below() for path in imported_paths(sub))
+    inner = tuple(path for sub in place.below for path in imported_paths(sub))
     return (*inner, *_imported_here(place, inner))
 
 
@@ -184,8 +188,8 @@ def _heads(place: Place, path: Path, inner: Sequence[Path]) -> set[Path]:
     """Give the keys of a table that is imported; () where only Helm could tell them."""
     if GLOBAL in path or any(_meet((*place.path, *path), one) for one in inner):
         return {()}
-    return {(key,) for found in _tables(place.chart, path) for key in found}
+    return {(key,) for found in _tables(place, path) for key in found}
 
 
-def _tables(chart: Chart, path: Path) -> list[Mapping[str, Any]]:
-    return [found for found in _defaults(Place.of(chart), path) if isinstance(found, dict)]
+def _tables(place: Place, path: Path) -> list[Mapping[str, Any]]:
+    return [found for found in _defaults(place, path) if isinstance(found, dict)]

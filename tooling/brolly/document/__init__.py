@@ -6,9 +6,10 @@ the text is refused.
 
 from brolly.document.builder import MAX_DEPTH
 from brolly.document.emission import emit, replace
-from brolly.document.parsing import parse, parse_strict, parse_values
+from brolly.document.parsing import parse, parse_strict, parse_typed, parse_values
 from brolly.document.reading import MAX_BYTES, Document, Route, read
 from brolly.document.rules import RULES, DocumentError
+from brolly.document.scalars import float_text
 
 __all__ = [
     "MAX_BYTES",
@@ -18,8 +19,10 @@ __all__ = [
     "DocumentError",
     "Route",
     "emit",
+    "float_text",
     "parse",
     "parse_strict",
+    "parse_typed",
     "parse_values",
     "read",
     "replace",

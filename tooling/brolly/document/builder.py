@@ -78,10 +78,12 @@ class Builder:
     """Builds the data of the first document, and raises the first fault.
 
     `unique` refuses a key that its mapping has already, merged ones included, as go-yaml's UnmarshalStrict does.
+    `typed` keeps numbers as YAML has them, instead of what is left of them in JSON.
     """
 
-    def __init__(self, *, unique: bool = False) -> None:
+    def __init__(self, *, unique: bool = False, typed: bool = False) -> None:
         self.unique = unique
+        self.typed = typed
         self.frame = Frame([], ITEM, None, 0)
         self.frames: list[Frame] = []
         self.anchors: dict[str, Anchored | Frame] = {}
@@ -249,7 +251,7 @@ class Builder:
             self.fault(
                 NUMBER, "JSON has no infinity and no NaN, so Helm refuses this", event, hint="put it in double quotes"
             )
-        return scalars.json_value(raw)
+        return raw if self.typed else scalars.json_value(raw)
 
     def key(self, raw: Any, event: Any) -> Any:
         """Read a key: its text, MERGED, or NO_KEY after a fault."""

@@ -36,6 +36,12 @@ def parse(content: bytes) -> Any:
         return Builder().build(content)
 
 
+def parse_typed(content: bytes) -> Any:
+    """Read the first document with its numbers as YAML has them: what Helm sees where it decodes into a Go struct."""
+    with paused_gc(content):
+        return Builder(typed=True).build(content)
+
+
 def parse_strict(content: bytes) -> Any:
     """Read the first document as Helm reads an index.yaml: a key that is written twice is a DocumentError."""
     with paused_gc(content):

@@ -136,12 +136,12 @@ def key_text(value: Scalar) -> str | None:
         case int():
             return str(value) if value < 1 << 63 else None
         case float():
-            return _float32_text(value)
+            return float_text(value)
         case _:
             return None
 
 
-def _float32_text(value: float) -> str:
+def float_text(value: float) -> str:
     """Format like Go's strconv.FormatFloat(value, 'g', -1, 32), infinities and NaN as YAML spells them."""
     if math.isnan(value):
         return ".nan"

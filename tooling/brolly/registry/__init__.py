@@ -75,7 +75,7 @@ def _host_and_prefix(destination: str) -> tuple[str, str]:
     try:
         reference = Reference.parse(f"{text}/any" if bare else text)
     except ValueError as error:
-        raise UsageError(str(error), hint="write oci://HOST/PREFIX, such as oci://ghcr.io/my-org") from error
+        raise UsageError(str(error), hint="write oci://HOST/PREFIX, such as oci://registry.example") from error
     if reference.tag or reference.digest:
         hint = f"write oci://{reference.host}/{reference.repository}"
         raise UsageError(f"a destination has no tag and no digest: {destination!r}", hint=hint)
