@@ -18,33 +18,37 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import IO, Any, Final, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Final, Self, cast
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 MAX_REQUEST: Final = 3 << 20
 MAX_SECRET: Final = 1 << 20
 _VERSION: Final = {"major": "1", "minor": "36", "gitVersion": "v1.36.0", "platform": "linux/amd64"}
 # what Helm takes for granted without a cluster (its default capabilities), so that templates decide alike with one
-_GROUP_VERSIONS: Final = """
-v1 admissionregistration.k8s.io/v1 admissionregistration.k8s.io/v1alpha1 admissionregistration.k8s.io/v1beta1
-internal.apiserver.k8s.io/v1alpha1 apps/v1 apps/v1beta1 apps/v1beta2 authentication.k8s.io/v1
-authentication.k8s.io/v1alpha1 authentication.k8s.io/v1beta1 authorization.k8s.io/v1 authorization.k8s.io/v1beta1
-autoscaling/v1 autoscaling/v2 batch/v1 batch/v1beta1 certificates.k8s.io/v1 certificates.k8s.io/v1beta1
-certificates.k8s.io/v1alpha1 coordination.k8s.io/v1alpha2 coordination.k8s.io/v1beta1 coordination.k8s.io/v1
-discovery.k8s.io/v1 discovery.k8s.io/v1beta1 events.k8s.io/v1 events.k8s.io/v1beta1 extensions/v1beta1
-flowcontrol.apiserver.k8s.io/v1 flowcontrol.apiserver.k8s.io/v1beta1 flowcontrol.apiserver.k8s.io/v1beta2
-flowcontrol.apiserver.k8s.io/v1beta3 networking.k8s.io/v1 networking.k8s.io/v1beta1 node.k8s.io/v1
-node.k8s.io/v1alpha1 node.k8s.io/v1beta1 policy/v1 policy/v1beta1 rbac.authorization.k8s.io/v1
-rbac.authorization.k8s.io/v1beta1 rbac.authorization.k8s.io/v1alpha1 resource.k8s.io/v1 resource.k8s.io/v1beta2
-resource.k8s.io/v1beta1 resource.k8s.io/v1alpha3 scheduling.k8s.io/v1alpha2 scheduling.k8s.io/v1beta1
-scheduling.k8s.io/v1 storage.k8s.io/v1beta1 storage.k8s.io/v1 storage.k8s.io/v1alpha1 storagemigration.k8s.io/v1beta1
-apiextensions.k8s.io/v1beta1 apiextensions.k8s.io/v1
-""".split()
+_GROUP_VERSIONS: Final = (
+    "v1", "admissionregistration.k8s.io/v1", "admissionregistration.k8s.io/v1alpha1",
+    "admissionregistration.k8s.io/v1beta1", "internal.apiserver.k8s.io/v1alpha1", "apps/v1", "apps/v1beta1",
+    "apps/v1beta2", "authentication.k8s.io/v1", "authentication.k8s.io/v1alpha1", "authentication.k8s.io/v1beta1",
+    "authorization.k8s.io/v1", "authorization.k8s.io/v1beta1", "autoscaling/v1", "autoscaling/v2", "batch/v1",
+    "batch/v1beta1", "certificates.k8s.io/v1", "certificates.k8s.io/v1beta1", "certificates.k8s.io/v1alpha1",
+    "coordination.k8s.io/v1alpha2", "coordination.k8s.io/v1beta1", "coordination.k8s.io/v1", "discovery.k8s.io/v1",
+    "discovery.k8s.io/v1beta1", "events.k8s.io/v1", "events.k8s.io/v1beta1", "extensions/v1beta1",
+    "flowcontrol.apiserver.k8s.io/v1", "flowcontrol.apiserver.k8s.io/v1beta1", "flowcontrol.apiserver.k8s.io/v1beta2",
+    "flowcontrol.apiserver.k8s.io/v1beta3", "networking.k8s.io/v1", "networking.k8s.io/v1beta1", "node.k8s.io/v1",
+    "node.k8s.io/v1alpha1", "node.k8s.io/v1beta1", "policy/v1", "policy/v1beta1", "rbac.authorization.k8s.io/v1",
+    "rbac.authorization.k8s.io/v1beta1", "rbac.authorization.k8s.io/v1alpha1", "resource.k8s.io/v1",
+    "resource.k8s.io/v1beta2", "resource.k8s.io/v1beta1", "resource.k8s.io/v1alpha3", "scheduling.k8s.io/v1alpha2",
+    "scheduling.k8s.io/v1beta1", "scheduling.k8s.io/v1", "storage.k8s.io/v1beta1", "storage.k8s.io/v1",
+    "storage.k8s.io/v1alpha1", "storagemigration.k8s.io/v1beta1", "apiextensions.k8s.io/v1beta1",
+    "apiextensions.k8s.io/v1",
+)  # fmt: skip
 _ALWAYS: Final = (
     ("v1", "Secret"), ("v1", "ConfigMap"), ("v1", "Pod"), ("v1", "Namespace"), ("v1", "Service"), ("batch/v1", "Job"),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
@@ -116,7 +120,9 @@ def _idle_status(kind: str) -> dict[str, Any]:
         case "Pod":
             return {"status": {"phase": "Succeeded", "conditions": [{"type": "Ready", **condition}]}}
         case "CustomResourceDefinition":
-            return {"status": {"conditions": [{"type": each, **condition} for each in ("NamesAccepted", "Established")]}}
+            return {
+                "status": {"conditions": [{"type": each, **condition} for each in ("NamesAccepted", "Established")]}
+            }
         case _:
             return {}
 
@@ -283,7 +289,9 @@ class _Handler(BaseHTTPRequestHandler):
             case ["apis", group, version]:
                 return self._resource_list(f"{group}/{version}")
             case ["openapi", "v3"]:
-                return {"paths": {_root(each): {"serverRelativeURL": f"/openapi/v3/{_root(each)}"} for each in self._all()}}
+                return {
+                    "paths": {_root(each): {"serverRelativeURL": f"/openapi/v3/{_root(each)}"} for each in self._all()}
+                }
             case ["openapi", "v3", *root]:
                 return _openapi("/".join(root), self.api.resources("/".join(root[1:])))
             case _:
@@ -364,7 +372,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._chunk(_bookmark(place, self.api.kind_of(place), seen))
         while time.monotonic() < deadline:
             with store.changed:
-                store.changed.wait_for(lambda: len(store.events) > seen, timeout=0.5)
+                if len(store.events) == seen:
+                    store.changed.wait(0.5)
                 news, seen = store.events[seen:], len(store.events)
             for kind, collection, found in news:
                 if _is_below(collection, place.collection) and _is_selected(found, query):
@@ -419,7 +428,9 @@ class _Place:
 def _is_selected(found: Mapping[str, Any], query: Mapping[str, str]) -> bool:
     labels = found.get("metadata", {}).get("labels") or {}
     wanted = [term.partition("=") for term in query.get("labelSelector", "").split(",") if "=" in term]
-    names = [term.partition("=")[2] for term in query.get("fieldSelector", "").split(",") if term.startswith("metadata.n")]
+    names = [
+        term.partition("=")[2] for term in query.get("fieldSelector", "").split(",") if term.startswith("metadata.n")
+    ]
     return all(labels.get(key) == value for key, _, value in wanted) and all(
         found["metadata"]["name"] == name or found["metadata"].get("namespace") == name for name in names
     )
@@ -479,7 +490,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 def _secret(content: bytes) -> dict[str, Any]:
-    """Decode what the engine sends as `k8s\\0` and a runtime.Unknown: a Secret, or only a kind."""
+    """Decode what the engine sends as `k8s`, a zero byte and a runtime.Unknown: a Secret, or only a kind."""
     unknown = dict(_fields(content[4:]))
     kind = dict(_fields(unknown[1]))
     known: dict[str, Any] = {"apiVersion": kind[1].decode(), "kind": kind[2].decode(), "metadata": {}}

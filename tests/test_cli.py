@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -267,6 +268,16 @@ def test_a_reader_that_goes_away_is_no_fault(space: Workspace) -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait() == 0
+
+
+def test_an_output_that_is_full_or_closed_is_no_bug(space: Workspace) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = space.start("explain", stdout=full)
+        _, err = process.communicate()
+    assert (process.returncode, err) == (3, "error: writing the output: No space left on device\n")
+    shell = f"exec {shlex.quote(sys.executable)} -m brolly explain >&-"
+    done = subprocess.run(["sh", "-c", shell], cwd=space.root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_output_is_utf8_whatever_the_locale_is(space: Workspace) -> None:

@@ -8,17 +8,19 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from brolly import chart as charts
 from brolly import definition as definitions
 from brolly import document, schemas, values
-from brolly.composite import Composite, compose_umbrella
+from brolly.composite import Composite, compose_kustomize, compose_umbrella
 from brolly.lock import LockedDependency, canonical
 from brolly.oci import Digest
 from brolly.sources import Component
 from engine_charts import engine, package
+from test_schemas import DRAFTS
 from test_schemas import Generator as Schemas
 
 if TYPE_CHECKING:
@@ -265,10 +267,11 @@ def test_with_the_composite_inside_helms_verdict_is_what_it_was(seed: int) -> No
     if composite.embedded is None:
         assert any(not one.path for one in composite.left_out)
         return
-    for user in ({}, *(generator.given() for _ in range(3))):
+    embedded, plain = bundle.packed(composite.embedded), bundle.packed(composite.content)
+    for user in ({}, generator.given(), generator.given()):
         verdict = helm_refuses(before, user)
-        for schema in (composite.embedded, composite.content):
-            after = helm_refuses(bundle.packed(schema), user)
+        for chart in (embedded, plain):
+            after = helm_refuses(chart, user)
             assert bool(after) == bool(verdict), (user, after, verdict)
 
 
@@ -279,7 +282,266 @@ def test_the_composite_alone_gives_the_verdict_of_all_schemas(seed: int) -> None
     composite = bundle.composite()
     if composite.left_out:
         return
-    for user in ({}, *(generator.given() for _ in range(3))):
-        verdict = helm_refuses(bundle.packed(bundle.own), user)
-        alone = helm_refuses(bundle.packed(composite.content, stripped=True), user)
+    whole, stripped = bundle.packed(bundle.own), bundle.packed(composite.content, stripped=True)
+    for user in ({}, generator.given(), generator.given()):
+        verdict, alone = helm_refuses(whole, user), helm_refuses(stripped, user)
         assert bool(alone) == bool(verdict), (user, alone, verdict)
+
+
+# -- one by one -------------------------------------------------------------------------------------------------------
+
+TEXT: Final = {"type": "string"}
+D4, D6, D7, D2019, D2020 = DRAFTS.values()
+
+
+def one(schema: Any, defaults: Mapping[str, Any] | None = None, **need: Any) -> Bundle:
+    """Declare a bundle of one chart, `a`."""
+    return Bundle([Demo("a", schema, defaults or {})], [{"name": "a", **need}])
+
+
+def left_out(composite: Composite) -> list[tuple[str, str]]:
+    return [(".".join(item.path), item.reason) for item in composite.left_out]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$schema": D7, "$ref": "#/definitions/r", "definitions": {"r": {"properties": {"v": TEXT}}}},
+        {"$schema": D7, "$ref": "#/definitions/r", "definitions": {"r": {"$ref": "#/properties"}}, "properties": {}},
+        {"$schema": D4, "id": "http://a.example/x#", "properties": {"v": {"$ref": "x#/definitions/t"}}}
+        | {"definitions": {"t": TEXT}},
+        {"$schema": D6, "properties": {"v": {"$ref": "#t"}}, "definitions": {"t": {"$id": "#t", **TEXT}}},
+        {"$schema": D7, "properties": {"v": {"$ref": "t#u"}}, "definitions": {"t": {"$id": "t#u", **TEXT}}},
+        {"$schema": D7, "properties": {"v": {"$ref": "#/definitions/t/x"}}, "definitions": {"t": {"x": TEXT}}},
+        {"$schema": D2019, "properties": {"v": {"$ref": "sub"}}, "$defs": {"t": {"$id": "sub", **TEXT}}},
+        {"$schema": D2019, "$recursiveAnchor": True, "additionalProperties": {"anyOf": [{"$recursiveRef": "#"}, TEXT]}}
+        | {"type": "object"},
+        {"properties": {"v": {"$ref": "#t"}}, "$defs": {"t": {"$anchor": "t", **TEXT}}},
+        {
+            "properties": {"v": {"$ref": "/sub/x"}},
+            "$defs": {"t": {"$id": "sub/", "$defs": {"u": {"$id": "x", **TEXT}}}},
+        },
+        {"properties": {"v": {"$ref": "urn:t"}}, "$defs": {"t": {"$id": "urn:t", **TEXT}}},
+        {"properties": {"v": {"$ref": "urn:brolly:sha256:none"}}},
+        {"properties": {"v": {"$ref": D7 + "/definitions/nonNegativeInteger"}}},
+        {"$dynamicAnchor": "n", "type": "object", "additionalProperties": {"anyOf": [{"$dynamicRef": "#n"}, TEXT]}},
+        {"properties": {"v": {"const": 0.1, "multipleOf": 1e-3, "maximum": 12345678901234567890}}},
+        {"properties": {"v": {"enum": [{"$ref": "x", "$id": "y"}, "x"]}}},
+        False,
+    ],
+)
+def test_references_of_every_kind_still_lead_where_they_led(schema: Any) -> None:
+    # what Helm adds, `global`, would be one of the additional properties
+    bundle = one(schema)._replace(demos=[Demo("a", schema, {"global": {}})])
+    composite = bundle.composite()
+    assert composite.left_out == ()
+    for value in ("x", 7, 0.1, {"w": "x"}, {"w": 1}, {"$ref": "x", "$id": "y"}):
+        user = {"a": {"v": value}}
+        verdict = helm_refuses(bundle.packed(None), user)
+        assert bool(helm_refuses(bundle.packed(composite.content, stripped=True), user)) == bool(verdict), (
+            user,
+            verdict,
+        )
+
+
+def test_each_distinct_schema_stands_once_with_its_draft_and_an_address_of_its_own() -> None:
+    old = {"$schema": D4, "title": "Old", "properties": {"n": {"description": "How many.", "minimum": 1}}}
+    new = {"title": "New"}
+    bundle = Bundle([Demo("a", old), Demo("b", new)], [{"name": "a"}, {"name": "a", "alias": "z"}, {"name": "b"}])
+    data = json.loads(bundle.composite().content)
+    assert [(entry["$schema"], entry["title"]) for entry in data["$defs"].values()] == [
+        ("http://json-schema.org/draft-04/schema", "Old"),
+        (D2020, "New"),
+    ]
+    name = Digest.of(json.dumps(old).encode()).hex
+    assert data["$defs"][name]["id"] == f"urn:brolly:sha256:{name}"
+    assert data["$defs"][name]["properties"] == old["properties"]
+    assert [part["properties"] for part in data["allOf"][:2]] == [
+        {key: {"$ref": f"urn:brolly:sha256:{name}"}} for key in ("a", "z")
+    ]
+
+
+def test_editors_see_which_chart_a_key_belongs_to() -> None:
+    data = json.loads(one({}, alias="web").composite().content)
+    assert (data["$schema"], data["title"]) == (D2020, "all 1.2.3")
+    assert data["properties"]["web"] == {"title": "a 1.0.0", "description": "The a."}
+
+
+def test_the_same_bundle_gives_the_same_bytes_and_a_last_newline() -> None:
+    bundle = Generator(7, odd=False).bundle()
+    assert bundle.composite() == bundle.composite()
+    assert bundle.composite().content.endswith(b"}\n")
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"properties": {"v": {"$ref": REMOTE}}}, f"refers to another document: {REMOTE}"),
+        ({"$schema": D2019, "definitions": {}}, "Helm misreads `definitions` of draft 2019-09 beside other drafts"),
+        (b'{"minimum": 0.12345678901234567890123}', "the number 0.12345678901234567890123 has too many digits"),
+        (b"{", "not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+    ],
+)
+def test_a_schema_that_cannot_be_taken_in_is_left_out_with_a_warning(schema: Any, reason: str) -> None:
+    bundle = one(schema)
+    composite, findings = bundle.composed()
+    assert left_out(composite) == [("a", reason)]
+    assert [finding.code for finding in findings] == ["values/left-out-schema"]
+    assert findings[0].location
+    assert findings[0].location.line == 7
+    assert schemas.judge(composite.content, {"a": {"v": 1}}) == ()
+
+
+def test_without_the_bundles_own_schema_nothing_may_take_its_place_in_the_chart() -> None:
+    composite, findings = one({})._replace(schema={"$ref": REMOTE}).composed()
+    assert left_out(composite) == [("", f"refers to another document: {REMOTE}")]
+    assert composite.embedded is None
+    assert "values schema of all " in findings[0].message
+
+
+SWITCHED: Final[tuple[tuple[dict[str, Any], dict[str, Any], dict[str, Any], bool], ...]] = (
+    # what switches it, the chart's default, values, whether Helm judges it
+    ({"condition": "a.on"}, {}, {}, True),
+    ({"condition": "a.on"}, {"on": False}, {}, False),
+    ({"condition": "a.on"}, {"on": False}, {"a": {"on": True}}, True),
+    ({"condition": "a.on"}, {"on": True}, {"a": {"on": False}}, False),
+    ({"condition": "a.on"}, {}, {"a": {"on": "false"}}, True),
+    ({"condition": "x.on,a.on"}, {"on": False}, {"x": {"on": True}}, True),
+    ({"condition": "x.on,a.on"}, {"on": True}, {"x": {"on": False}}, False),
+    ({"condition": "x.on,a.on"}, {"on": True}, {"x": {"on": 0}, "a": {"on": False}}, False),
+    ({"condition": "global.a"}, {}, {"global": {"a": False}}, False),
+    ({"tags": ["t", "u"]}, {}, {"tags": {"t": False}}, False),
+    ({"tags": ["t", "u"]}, {}, {"tags": {"t": False, "u": True}}, True),
+    ({"tags": ["t", "u"]}, {}, {"tags": {"other": False}}, True),
+    ({"condition": "a.on", "tags": ["t"]}, {}, {"tags": {"t": False}}, False),
+    ({"condition": "a.on", "tags": ["t"]}, {}, {"tags": {"t": False}, "a": {"on": True}}, True),
+)
+
+
+@pytest.mark.parametrize(("need", "defaults", "given", "is_judged"), SWITCHED)
+def test_what_is_switched_off_is_not_judged(
+    need: dict[str, Any], defaults: dict[str, Any], given: dict[str, Any], *, is_judged: bool
+) -> None:
+    bundle = one({"required": ["none"]}, defaults, **need)
+    composite = bundle.composite()
+    for chart in (bundle.packed(None), bundle.packed(composite.content, stripped=True)):
+        assert bool(helm_refuses(chart, given)) == is_judged
+
+
+def test_subcharts_of_charts_are_judged_at_their_own_keys() -> None:
+    inner = Demo("n", {"properties": {"v": TEXT}}, {"on": False})
+    bundle = Bundle([Demo("a", None, {}, [inner], [{"name": "n", "condition": "n.on"}])], [{"name": "a"}])
+    composite = bundle.composite()
+    for on in (True, False):
+        user = {"a": {"n": {"v": 1, "on": on}}}
+        for chart in (bundle.packed(None), bundle.packed(composite.content, stripped=True)):
+            assert bool(helm_refuses(chart, user)) == on
+
+
+def test_where_an_import_could_switch_a_chart_its_schema_is_left_out() -> None:
+    exporting = Demo("b", None, {"exports": {"x": {"a": {"on": True}}}})
+    bundle = Bundle(
+        [Demo("a", {"required": ["none"]}, {"on": False}), exporting],
+        [{"name": "a", "condition": "a.on"}, {"name": "b", "import-values": ["x"]}],
+    )
+    composite = bundle.composite()
+    assert [key for key, _ in left_out(composite)] == ["a"]
+    assert helm_refuses(bundle.packed(composite.content), {}) == ""
+
+
+def test_lint_judges_values_without_defaults_and_passes_as_before() -> None:
+    bundle = one({"required": ["image"]}, {"image": "x"})._replace(values={"a": {"n": 1}})
+    composite = bundle.composite()
+    assert lint_refuses(bundle.packed(composite.content)) != []  # this is why there are two forms
+    assert lint_refuses(bundle.packed(composite.embedded)) == []
+    assert "at '/a': missing" in helm_refuses(bundle.packed(composite.embedded), {"a": {"image": None}})
+
+
+def test_a_global_below_a_charts_own_key_does_not_pass_for_helms() -> None:
+    bundle = one({"required": ["image"]}, {"image": "x"})._replace(values={"a": {"global": {}}})
+    assert lint_refuses(bundle.packed(bundle.composite().embedded)) == []
+
+
+# -- global -----------------------------------------------------------------------------------------------------------
+
+FORBIDDING: Final = (
+    {"properties": {"n": {}}, "additionalProperties": False},
+    {"propertyNames": {"pattern": "^.$"}},
+    {"maxProperties": 1},
+    {"not": {"required": ["global"]}},
+    {"$schema": D7, "patternProperties": {"^.$": {}}, "additionalProperties": {"type": "integer"}},
+)
+
+
+@pytest.mark.parametrize("schema", FORBIDDING)
+def test_a_chart_that_forbids_global_fails_in_every_umbrella_and_not_alone(schema: Any) -> None:
+    bundle = one(schema, {"n": 1})
+    _, findings = bundle.composed()
+    assert [finding.code for finding in findings] == ["values/forbids-global"]
+    assert findings[0].location
+    assert findings[0].location.line == 7
+    assert "target: kustomize" in findings[0].hint
+    assert helm_refuses(bundle.packed(None), {}) != ""
+    assert helm_refuses(package(bundle.demos[0].files(), "a"), {}) == ""
+    definition, components, read = bundle.parsed()
+    assert compose_kustomize(definition, components, None, read)[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("schema", "defaults"),
+    [
+        ({"properties": {"n": {}, "global": {}}, "additionalProperties": False}, {"n": 1}),
+        ({"additionalProperties": False, "properties": {"global": {}}}, {"global": {"x": 1}}),
+        ({"required": ["n"]}, {}),
+        ({"$ref": "#"}, {}),
+        (None, {}),
+    ],
+)
+def test_a_chart_that_fails_for_another_reason_does_not_forbid_global(schema: Any, defaults: dict[str, Any]) -> None:
+    _, findings = one(schema, defaults).composed()
+    assert "values/forbids-global" not in [finding.code for finding in findings]
+
+
+def test_whether_global_is_refused_is_asked_with_the_bundles_values() -> None:
+    strict = {"if": {"properties": {"n": {"const": 1}}}, "then": {"maxProperties": 1}}
+    assert len(one(strict, {"n": 1}).composed()[1]) == 1
+    assert one(strict, {"n": 1})._replace(values={"a": {"n": 2}}).composed()[1] == ()
+
+
+# -- kustomize --------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 2**32))
+def test_under_kustomize_the_composite_refuses_only_what_helm_refuses_of_a_release(seed: int) -> None:
+    generator = Generator(seed, odd=False)
+    definition, components, read = generator.bundle().parsed()
+    composite, _ = compose_kustomize(definition, components, None, read)
+    given_values = generator.given()
+    for component in components:
+        key = component.key
+        instance, _ = values.effective(component.chart, values.for_release(given_values, key))
+        refused = is_refused(composite.content, {key: instance.values})
+        if refused or not any(item.path[0] == key for item in composite.left_out):
+            assert refused == any(is_refused(one.chart.schema or b"{}", one.values) for one in instance.walk())
+
+
+def is_refused(schema: bytes, table: dict[str, Any]) -> bool:
+    try:
+        return bool(schemas.judge(schema, table))
+    except schemas.SchemaFault:
+        return True
+
+
+def test_under_kustomize_the_bundles_own_schema_and_every_release_are_held() -> None:
+    bundle = Bundle([Demo("a", {"properties": {"v": TEXT}})], [{"name": "a"}, {"name": "a", "alias": "z"}])
+    definition, components, read = bundle.parsed()
+    own = json.dumps({"required": ["global"]}).encode()
+    composite, findings = compose_kustomize(definition, components, own, read)
+    assert findings == ()
+    assert composite.embedded is None
+    found = schemas.judge(composite.content, {"a": {"v": 1}, "z": {"v": 2}})
+    assert [(item.route, item.keyword) for item in found] == [
+        ((), "required"),
+        (("a", "v"), "type"),
+        (("z", "v"), "type"),
+    ]

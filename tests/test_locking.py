@@ -10,7 +10,7 @@ import pytest
 
 from brolly.oci import Digest
 from chart_repository import ChartRepository, chart_package, chart_repository, status
-from workspaces import Workspace, chart_files, local, local_chart, push, remote
+from workspaces import Workspace, chart_files, local, local_chart, push, remote, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,6 +213,18 @@ def test_offline_names_all_that_is_missing(space: Workspace, repository: ChartRe
     assert [bundle for bundle, _ in said] == ["app", "app", "more"]
     for (_, message), name, found in zip(said, ("podinfo", "other", "podinfo"), (*digests, digests[0]), strict=True):
         assert message.startswith(f"{name} 6.1.0 from {repository.url} ({found}) is not in the cache")
+
+
+def test_offline_lock_names_every_question_that_it_cannot_ask(space: Workspace, repository: ChartRepository) -> None:
+    asked = [f"{repository.url}/one", f"{repository.url}/two"]
+    registry = "oci://127.0.0.1:9/charts"
+    space.bundle("app", dependencies=[remote(repository, alias=url[-3:], repository=url) for url in (*asked, registry)])
+    done = space.run("lock", "--offline", "--output", "json")
+    assert done.code == 3
+    assert [one["message"].partition(": there is no network")[0] for one in done.json["failures"]] == [
+        *(f"reading the index of {url}" for url in asked), f"listing the versions of {registry}/podinfo",
+    ]  # fmt: skip
+    assert repository.requests == []
 
 
 def test_no_version_that_fits_is_a_finding_at_the_constraint(space: Workspace, repository: ChartRepository) -> None:

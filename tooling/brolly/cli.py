@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import io
 import os
@@ -125,7 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = sys.argv[1:] if argv is None else argv
         command = next((word for word in words if not word.startswith("-")), "")
         code = _run(_parser(os.environ, command).parse_args(words))
-        sys.stdout.flush()
+        if sys.stdout:  # there is none where it was closed by who started us
+            sys.stdout.flush()
     except KeyboardInterrupt:
         if argv is None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -134,10 +136,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             _leave(130)
         return 130
     except BrokenPipeError:
-        # the reader went away, as `| head` does; nothing may complain at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # the reader went away, as `| head` does
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename:
+            raise
+        _drop_output()
+        print(f"error: writing the output: {error.strerror}", file=sys.stderr)
+        return 3
     return code
+
+
+def _drop_output() -> None:
+    """Keep Python from writing, at its exit, what it could not write."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _speak_utf8() -> None:

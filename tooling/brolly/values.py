@@ -71,11 +71,11 @@ def effective(chart: Chart, user: Mapping[str, Any] | None = None) -> tuple[Inst
 def stored_defaults(
     chart: Chart, user: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Any], tuple[Requirement, ...] | None]:
-    """Give what Helm keeps of a chart's defaults once it has processed dependencies: `chart.values` of a release record.
+    """Give what Helm keeps of a chart's defaults once it has processed dependencies: what a release record holds.
 
-    A chart that declares dependencies gets the defaults of all its enabled subcharts, with nulls, imports and a `global`
-    for each. The second value is the dependencies that are enabled, None where none is left or none was declared.
-    ValuesError where Helm gives up.
+    A chart that declares dependencies gets the defaults of all its enabled subcharts, with nulls, imports and a
+    `global` for each. The second value is the dependencies that are enabled, None where none is left or none was
+    declared. ValuesError where Helm gives up.
     """
     root = _Node.of(chart, ())
     notes: dict[Note, None] = {}

@@ -1,16 +1,9 @@
-"""The release record that Helm 4 will store: its JSON, its size and an upper bound, and what it is made of.
-
-Helm marshals the release, compresses it, and keeps the base64 of that as `data.release` of a Secret, whose data
-Kubernetes limits to 1 MiB (pkg/core/validation, MaxSecretSize). Of a chart it stores the parent's own files; of
-subcharts only what they render, and their defaults. Source: helm v4.2.3 pkg/release/v1, pkg/chart/v2,
-pkg/storage/driver/util.go; real records judge it in tests.
-"""
+"""What Helm stores of a release, as the JSON that Go writes."""
 
 from __future__ import annotations
 
 import base64
 import datetime as dt
-import json
 import math
 import re
 import tarfile
@@ -23,21 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from brolly import document, helm, values
 from brolly.archive import read_tar_gz
 from brolly.chart import ChartError
-from brolly.findings import Finding, Location, Rule, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from brolly.chart import Chart, Requirement
     from brolly.rendering import Hook, Manifest, Rendering
-
-TOO_LARGE: Final = Rule("size/release-too-large", Severity.ERROR, "a release record that Kubernetes refuses")
-NEAR_LIMIT: Final = Rule("size/release-near-limit", Severity.WARNING, "a release record near Kubernetes' limit")
-
-RULES: Final = (TOO_LARGE, NEAR_LIMIT)
-
-LIMIT: Final = 1048576
-NEAR: Final = 0.8
 
 What = Literal["manifests", "hooks", "values", "files", "frame"]
 _ZERO_TIME: Final = "0001-01-01T00:00:00Z"
@@ -56,6 +40,7 @@ class Part:
     what: What = "frame"
     source: str = ""
     template: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,23 +51,6 @@ class Parent:
     before_values: bytes = field(repr=False)
     after_values: bytes = field(repr=False)
     has_values: bool = True
-
-
-@dataclass(frozen=True)
-class Record:
-    """A release record. `size` counts the base64 bytes of `data.release`, as predicted for an install.
-
-    `upper_bound` is never below what Helm stores, whatever the release's name and namespace.
-    """
-
-    size: int
-    upper_bound: int
-    parts: tuple[Part, ...] = field(repr=False)
-
-    @property
-    def json(self) -> bytes:
-        """The JSON that Helm compresses."""
-        return b"".join(part.json for part in self.parts)
 
 
 def parent(chart: Chart, package: bytes) -> Parent:
@@ -102,102 +70,8 @@ def parent(chart: Chart, package: bytes) -> Parent:
     return Parent(chart, _inside(before), _inside(after), "values.yaml" in by_name)
 
 
-def record(parent: Parent, rendering: Rendering, user: Mapping[str, Any], *, name: str, namespace: str) -> Record:
-    """Predict the record of an installed release; ValuesError where Helm gives up on the values.
-
-    `user` is what is given on top of the chart's defaults, `rendering` Helm's answer to it under this name.
-    """
-    return _packed(tuple(_parts(parent, rendering, user, name, namespace)))
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one source adds to a record; `source` is a dependency's key, "" for the chart itself.
-
-    `manifests`, `hooks`, `values` and `files` count bytes of JSON; `size` is its part of the record's size, estimated.
-    """
-
-    source: str
-    manifests: int = 0
-    hooks: int = 0
-    values: int = 0
-    files: int = 0
-    size: int = 0
-
-
-@dataclass(frozen=True)
-class TemplateShare:
-    """What one template renders into a record: bytes of JSON, and its part of the record's size, estimated."""
-
-    template: str
-    json: int
-    size: int
-
-
-@dataclass(frozen=True)
-class Attribution:
-    """What a record is made of, the largest first; the sizes of the shares add up to the record's."""
-
-    shares: tuple[Share, ...]
-    templates: tuple[TemplateShare, ...]
-
-
-def attribute(record: Record) -> Attribution:
-    """Say where a record's size comes from, in one pass: what is like something else in it costs little."""
-    costs = _costs(record)
-    shares = (_share(source, record.parts, costs) for source in {part.source for part in record.parts})
-    templates = (
-        TemplateShare(template, _length(part for part in record.parts if part.template == template), cost)
-        for template, cost in _summed(costs, lambda group: group[2]).items()
-        if template
-    )
-    return Attribution(
-        tuple(sorted(shares, key=lambda share: (-share.size, share.source))),
-        tuple(sorted(templates, key=lambda share: (-share.size, share.template))),
-    )
-
-
-def without(record: Record, source: str) -> Record:
-    """Predict the record without one dependency, to say what a remedy saves."""
-    return _packed(tuple(part for part in record.parts if part.source != source))
-
-
-def check(
-    record: Record,
-    attribution: Attribution,
-    title: str,
-    place: Callable[[str], Location],
-    *,
-    limit: int = LIMIT,
-    near: float = NEAR,
-) -> Iterator[Finding]:
-    """Judge a record by its upper bound. `title` names the release; `place` gives where a source is declared."""
-    bound = record.upper_bound
-    if bound <= limit * near:
-        return
-    rule = TOO_LARGE if bound > limit else NEAR_LIMIT
-    largest = next((share for share in attribution.shares if share.source), attribution.shares[0])
-    yield rule.finding(
-        f"release record of {title} is at most {_shown(bound)}, the limit is {_shown(limit)}",
-        place(largest.source),
-        label=f"{_shown(largest.size)} of it come from here" + _mostly(largest),
-        hint=_remedy(record, largest),
-    )
-
-
-def _packed(parts: tuple[Part, ...]) -> Record:
-    packed = len(_gzip(part.json for part in parts))
-    return Record(_base64_length(packed), _bound(packed), parts)
-
-
-def _bound(packed: int) -> int:
-    return packed
-
-
-# -- the JSON ---------------------------------------------------------------------------------------------------------
-
-
-def _parts(parent: Parent, rendering: Rendering, user: Mapping[str, Any], name: str, namespace: str) -> Iterator[Part]:
+def parts(parent: Parent, rendering: Rendering, user: Mapping[str, Any], name: str, namespace: str) -> Iterator[Part]:
+    """Give the record's JSON, piece by piece; ValuesError where Helm gives up on the values."""
     defaults, needs = values.stored_defaults(parent.chart, user)
     metadata = _metadata(parent.chart, needs)
     yield Part(b'{"name":%s,"info":%s' % (_json(name), _json(_info(rendering))))
@@ -276,7 +150,7 @@ def _values(parent: Parent, defaults: Mapping[str, Any], needs: Iterable[Require
 
 def _manifest(manifest: Manifest) -> Part:
     text = f"---\n# Source: {manifest.source}\n{manifest.content}\n"
-    return Part(_json(text)[1:-1], "manifests", _source(manifest), manifest.source)
+    return Part(_json(text)[1:-1], "manifests", _source(manifest), manifest.source, manifest.kind)
 
 
 def _source(manifest: Manifest) -> str:
@@ -288,7 +162,7 @@ def _source(manifest: Manifest) -> str:
 def _hooks(hooks: Iterable[Hook]) -> Iterator[Part]:
     opening = b',"hooks":['
     for place, hook in enumerate(hooks, 1):
-        yield Part(opening + _json(_hook(hook, place)), "hooks", _source(hook), hook.source)
+        yield Part(opening + _json(_hook(hook, place)), "hooks", _source(hook), hook.source, hook.kind)
         opening = b","
     if opening == b",":
         yield Part(b"]")
@@ -416,84 +290,3 @@ def _stamp(place: int) -> str:
 
 def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
-
-
-# -- compression ------------------------------------------------------------------------------------------------------
-
-
-def _gzip(chunks: Iterable[bytes]) -> bytes:
-    # Go flushes a block after 16384 symbols, as zlib does with this amount of memory
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15, 8)
-    body = b"".join([packer.compress(chunk) for chunk in chunks])
-    # a header of 10 bytes, a checksum and a length
-    return bytes(10) + body + packer.flush() + bytes(8)
-
-
-def _base64_length(size: int) -> int:
-    return (size + 2) // 3 * 4
-
-
-# -- attribution ------------------------------------------------------------------------------------------------------
-
-_Group = tuple[str, What, str]
-
-
-def _costs(record: Record) -> dict[_Group, int]:
-    """Compress the record source by source and template by template: the part of its size that each takes."""
-    groups: dict[_Group, list[bytes]] = {}
-    for part in record.parts:
-        groups.setdefault((part.source, part.what, part.template), []).append(part.json)
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15, 8)
-    lengths = {
-        group: sum(len(packer.compress(chunk)) for chunk in groups[group]) + len(packer.flush(zlib.Z_BLOCK))
-        for group in sorted(groups)
-    }
-    return _scaled(lengths, record.size)
-
-
-def _scaled(lengths: Mapping[_Group, int], size: int) -> dict[_Group, int]:
-    """Bring lengths to a sum, without a rest."""
-    total, seen, given = sum(lengths.values()), 0, 0
-    scaled = {}
-    for group, length in lengths.items():
-        seen += length
-        scaled[group] = seen * size // total - given
-        given += scaled[group]
-    return scaled
-
-
-def _summed(costs: Mapping[_Group, int], by: Callable[[_Group], str]) -> dict[str, int]:
-    sums: dict[str, int] = {}
-    for group, cost in costs.items():
-        sums[by(group)] = sums.get(by(group), 0) + cost
-    return sums
-
-
-def _share(source: str, parts: Iterable[Part], costs: Mapping[_Group, int]) -> Share:
-    lengths: dict[str, int] = {}
-    for part in parts:
-        if part.source == source:
-            what = "files" if part.what == "frame" else part.what
-            lengths[what] = lengths.get(what, 0) + len(part.json)
-    return Share(source, **lengths, size=_summed(costs, lambda group: group[0])[source])
-
-
-def _length(parts: Iterable[Part]) -> int:
-    return sum(len(part.json) for part in parts)
-
-
-def _mostly(share: Share) -> str:
-    kinds = {"manifests": share.manifests, "hooks": share.hooks, "values": share.values, "files": share.files}
-    kind, most = max(kinds.items(), key=lambda item: item[1])
-    return f", mostly {kind}" if most * 3 > sum(kinds.values()) * 2 else ""
-
-
-def _remedy(record: Record, largest: Share) -> str:
-    if not largest.source:
-        return "take out what no release needs of the bundle's own templates and files: each record holds them"
-    saving = _shown(record.size - without(record, largest.source).size)
-    return f"move {largest.source} to a bundle of its own (-{saving}), or set `target: kustomize`: a record per release"
-
-
-def _shown(size: int) -> str:
-    return f"{size / (1 << 20):.2f} MiB" if size >= 1 << 20 else f"{size / 1024:.0f} KiB"

@@ -1,0 +1,28 @@
+"""The release record that Helm 4 will store: its JSON, its size and an upper bound, and what it is made of.
+
+Helm marshals the release, compresses it, and keeps the base64 of that as `data.release` of a Secret, whose data
+Kubernetes limits to 1 MiB (pkg/core/validation, MaxSecretSize). Of a chart it stores the parent's own files; of
+subcharts only what they render, and their defaults. Source: helm v4.2.3 pkg/release/v1, pkg/chart/v2,
+pkg/storage/driver/util.go; real records judge it in tests.
+"""
+
+from brolly.release.attribution import LIMIT, RECORD, RULES, Attribution, Portion, Share, attribute, measure
+from brolly.release.sizes import Record, record, without
+from brolly.release.storing import Parent, Part, parent
+
+__all__ = [
+    "LIMIT",
+    "RECORD",
+    "RULES",
+    "Attribution",
+    "Parent",
+    "Part",
+    "Portion",
+    "Record",
+    "Share",
+    "attribute",
+    "measure",
+    "parent",
+    "record",
+    "without",
+]
