@@ -38,8 +38,11 @@ CORE = [
     "additions",
     "kustomization",
     "authored",
+    "facts",
     "checks",
+    "conflicts",
     "outcome",
+    "sizes",
     "report",
 ]
 SHELL = [

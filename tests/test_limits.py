@@ -20,8 +20,8 @@ def found(size: int, **settings: str | Setting) -> list[tuple[str, str]]:
     [
         (0, []),
         (838_860, []),
-        (838_861, [("size/config-map-near", "warning")]),
-        (1 << 20, [("size/config-map-near", "warning")]),
+        (838_861, [("size/config-map", "warning")]),
+        (1 << 20, [("size/config-map", "warning")]),
         ((1 << 20) + 1, [("size/config-map", "error")]),
     ],
 )

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from brolly import schemas, values
 from brolly.definition import LocalChart, Target
 from brolly.findings import Finding, Location, Rule, Severity, printable
-from brolly.rendering import EngineFailure, LintReport, Rendering
 from brolly.sources import SCHEMA
 from brolly.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from brolly.authored import Authored, Overlay
     from brolly.chart import Chart
     from brolly.definition import Dependency
     from brolly.document import Document, Route
-    from brolly.rendering import TemplatePlace
+    from brolly.facts import ReleaseFacts
+    from brolly.rendering import EngineFailure, TemplatePlace
     from brolly.sources import Component
 
 VALUES_SCHEMA: Final = Rule("values/schema", Severity.ERROR, "a value that a chart's schema refuses")
@@ -30,6 +34,7 @@ VALUES_TYPE: Final = Rule("values/type", Severity.ERROR, "values under a chart's
 BROKEN_SCHEMA: Final = Rule("values/broken-schema", Severity.ERROR, "a values schema that Helm refuses")
 REMOTE_SCHEMA: Final = Rule("values/remote-schema", Severity.WARNING, "a values schema that leads out of its chart")
 NOT_AS_WRITTEN: Final = Rule("values/not-as-written", Severity.WARNING, "a setting that Helm passes over in silence")
+UNKNOWN_KEY: Final = Rule("values/unknown-key", Severity.WARNING, "a top-level value that nothing in the bundle reads")
 OVERLAY_KEY: Final = Rule("values/overlay-key", Severity.ERROR, "an overlay's value that reaches no release")
 LINT: Final = Rule("helm/lint", Severity.ERROR, "`helm lint --strict` fails")
 LINT_UPSTREAM: Final = Rule("helm/lint-upstream", Severity.WARNING, "`helm lint --strict` fails for a chart of others")
@@ -37,12 +42,16 @@ RENDER: Final = Rule("helm/render", Severity.ERROR, "Helm cannot render a releas
 ENGINE: Final = Rule("helm/engine", Severity.ERROR, "Helm's engine gave no answer")
 NO_ENGINE: Final = Rule("helm/no-engine", Severity.WARNING, "lint and render were left out: Helm's engine is not here")
 
+# failures that may not come again
+PASSING: Final = {"timeout", "memory", "crash", "other"}
+
 RULES: Final = (
     VALUES_SCHEMA,
     VALUES_TYPE,
     BROKEN_SCHEMA,
     REMOTE_SCHEMA,
     NOT_AS_WRITTEN,
+    UNKNOWN_KEY,
     OVERLAY_KEY,
     LINT,
     LINT_UPSTREAM,
@@ -52,8 +61,16 @@ RULES: Final = (
 )
 
 MAX_RELEASE_NAME: Final = 53
+_NO_ANSWER: Final = {"timeout", "memory", "crash"}
+_NO_MAPPING: Final = "write its values indented below it, or remove the key"
 # what Helm does otherwise than it looks; that a chart is switched off is no surprise
 _SURPRISES: Final = {"condition-no-boolean", "tag-no-boolean", "import-missing", "table-kept", "table-expected"}
+_NAMED: Final = re.compile(r'"([A-Za-z][A-Za-z0-9_-]*)"\s*:')
+_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+# gives what a schema refuses, as `schemas.judge` does
+Judge = Callable[[bytes, Mapping[str, Any]], tuple[schemas.Violation, ...]]
 
 
 @dataclass(frozen=True)
@@ -79,31 +96,29 @@ class Release:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What Helm's engine says of a release; None where it was not asked."""
-
-    lint: LintReport | EngineFailure | None = None
-    rendering: Rendering | EngineFailure | None = None
-
-
-@dataclass(frozen=True)
 class Subject:
-    """What a check looks at."""
+    """What a check looks at. `forbidding` are the keys of charts that are known to refuse `global`."""
 
     authored: Authored
     components: Sequence[Component]
     release: Release
-    answer: Answer
+    facts: ReleaseFacts
+    forbidding: frozenset[str] = frozenset()
+    judge: Judge = schemas.judge
 
 
-def beyond(answer: Answer, defaults: Answer) -> Answer:
-    """Give what an answer for an overlay says beyond the one for the defaults: a fault is said once."""
-    rendering = None if answer.rendering == defaults.rendering else answer.rendering
-    lint = answer.lint
-    if isinstance(lint, LintReport) and isinstance(defaults.lint, LintReport):
+def beyond(facts: ReleaseFacts, defaults: ReleaseFacts) -> ReleaseFacts:
+    """Give what the facts of an overlay say beyond those of the defaults: a fault is said once."""
+    lint = facts.lint
+    if lint and defaults.lint:
         news = tuple(message for message in lint.messages if message not in defaults.lint.messages)
         lint = replace(lint, messages=news)
-    return Answer(None if lint == defaults.lint else lint, rendering)
+    return msgspec.structs.replace(
+        facts,
+        lint=lint,
+        lint_failure=None if facts.lint_failure == defaults.lint_failure else facts.lint_failure,
+        failure=None if facts.failure == defaults.failure else facts.failure,
+    )
 
 
 def releases(
@@ -135,15 +150,18 @@ def release_name(dependency: Dependency) -> str:
 
 def check_shapes(authored: Authored) -> Iterator[Finding]:
     """Values of a dependency are a mapping, in values.yaml and in each overlay."""
+    for document, key in _misshapen(authored):
+        yield VALUES_TYPE.finding(
+            f"{printable(key)} is no mapping of values", document.location((key,), key=True), hint=_NO_MAPPING
+        )
+
+
+def _misshapen(authored: Authored) -> Iterator[tuple[Document, str]]:
     documents = [authored.values] if authored.values else []
     for document in (*documents, *(overlay.document for overlay in authored.overlays)):
         for key in ("global", *(dependency.key for dependency in authored.bundle.dependencies)):
             if key in document.data and not isinstance(document.data[key], dict):
-                yield VALUES_TYPE.finding(
-                    f"{printable(key)} is no mapping of values",
-                    document.location((key,)),
-                    hint="write its values indented below it, or remove the key",
-                )
+                yield document, key
 
 
 def check_overlay_keys(authored: Authored) -> Iterator[Finding]:
@@ -157,8 +175,60 @@ def check_overlay_keys(authored: Authored) -> Iterator[Finding]:
                 yield OVERLAY_KEY.finding(
                     f"{printable(key)!r} is no dependency of {authored.name}: no release would see it",
                     overlay.document.location((key,), key=True),
-                    hint=did_you_mean(key, known) or f"keys here: {', '.join(known)}",
+                    hint=_known_key(key, authored, known),
                 )
+
+
+def check_unknown_keys(authored: Authored) -> Iterator[Finding]:
+    """Under umbrella a top-level key is a dependency's, or somebody reads it; Helm keeps any other without a word."""
+    schema = authored.sources.files.get(SCHEMA, b"")
+    if authored.bundle.target is not Target.UMBRELLA or _is_closed(schema):
+        return
+    templates = authored.sources.below("templates/")
+    conditions = (path for one in authored.bundle.dependencies for path in one.condition.split(","))
+    # `exports` is what a chart offers to its parent's import-values
+    known = {"exports", *_NAMED.findall(_text(schema)), *(path.partition(".")[0] for path in conditions)}
+    if authored.values and not templates:
+        yield from _unknown_keys(authored, authored.values, known)
+    known |= set(authored.values.data if authored.values else ())
+    known |= {word for content in templates.values() for word in _WORD.findall(_text(content))}
+    for overlay in authored.overlays:
+        yield from _unknown_keys(authored, overlay.document, known)
+
+
+def _unknown_keys(authored: Authored, document: Document, known: set[str]) -> Iterator[Finding]:
+    keys = ("global", "tags", *(dependency.key for dependency in authored.bundle.dependencies))
+    for key in document.data:
+        node = document.node((key,))
+        # a value with an anchor is there for others to refer to
+        if key in keys or key in known or (node and node.event.anchor):
+            continue
+        yield UNKNOWN_KEY.finding(
+            f"{printable(key)!r} is no dependency of {authored.name}, and nothing in the bundle reads it",
+            document.location((key,), key=True),
+            hint=_known_key(key, authored, keys),
+        )
+
+
+def _known_key(key: str, authored: Authored, known: Sequence[str]) -> str:
+    """Suggest a top-level key: the alias of the chart that was named, else the nearest."""
+    aliases = [one.alias for one in authored.bundle.dependencies if one.name == key and one.alias]
+    if aliases:
+        return f"its alias is the key here: {', '.join(aliases)}"
+    return did_you_mean(key, known) or f"keys here: {', '.join(known)}"
+
+
+def _is_closed(schema: bytes) -> bool:
+    """Say whether the author's schema allows no other keys: then it is the schema that is broken."""
+    try:
+        root = json.loads(schema)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(root, dict) and False in (root.get("additionalProperties"), root.get("unevaluatedProperties"))
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "replace")
 
 
 def check_author_schema(authored: Authored) -> Iterator[Finding]:
@@ -167,11 +237,13 @@ def check_author_schema(authored: Authored) -> Iterator[Finding]:
     if not schema or authored.bundle.target is not Target.KUSTOMIZE:
         return
     written = authored.values.data if authored.values else {}
+    said = {document.location((key,)) for document, key in _misshapen(authored)}
     for overlay in (None, *authored.overlays):
         over = overlay.document.data if overlay else {}
         documents = _documents(authored, overlay)
         fallback = Location(authored.sources.path(SCHEMA))
-        yield from _judged(schema, values.merge(written, over), (), authored.name, documents, fallback)
+        judged = _judged(schema, values.merge(written, over), (), authored.name, documents, fallback)
+        yield from (finding for finding in judged if finding.location not in said)
 
 
 def check_values(subject: Subject) -> Iterator[Finding]:
@@ -182,17 +254,36 @@ def check_values(subject: Subject) -> Iterator[Finding]:
     try:
         instance, notes = values.effective(release.chart, release.values)
     except values.ValuesError as error:
-        at = next((document.location(prefix) for document in documents), _component_place(subject, release.key))
-        yield VALUES_TYPE.finding(f"{release.name}: {printable(str(error))}", at)
+        yield _mistyped(subject, (*prefix, *error.path), documents)
         return
     if release.overlay is None:
         yield from _noted(subject, notes, prefix)
     for one in instance.walk():
         schema = one.chart.schema
+        if not release.key and not one.path:
+            schema = subject.authored.sources.files.get(SCHEMA)  # an embedded composite would say everything twice
         if schema:
             path = (*prefix, *one.path)
             fallback = _schema_place(subject, path)
-            yield from _judged(schema, one.values, path, ".".join(path) or release.name, documents, fallback)
+            judged = _judged(
+                schema, one.values, path, ".".join(path) or release.name, documents, fallback, subject.judge
+            )
+            yield from (finding for finding in judged if not _is_forbidden_global(finding, subject.forbidding))
+
+
+def _mistyped(subject: Subject, path: tuple[str, ...], documents: Sequence[Document]) -> Finding:
+    """Say that the values of a chart's chart are no mapping: at the key, or at the dependency that has it so."""
+    dotted = printable(".".join(path))
+    for document in documents:
+        node = document.node(path)
+        if node and not isinstance(node.children, dict):
+            at = document.location(path, key=True)
+            return VALUES_TYPE.finding(f"{dotted} is no mapping of values", at, hint=_NO_MAPPING)
+    return VALUES_TYPE.finding(
+        f"{dotted} is no mapping of values in the chart's own defaults",
+        _component_place(subject, path[0]),
+        hint="take another version, or tell the chart's authors",
+    )
 
 
 def _schema_place(subject: Subject, path: tuple[str, ...]) -> Location:
@@ -214,9 +305,10 @@ def _judged(
     owner: str,
     documents: Sequence[Document],
     fallback: Location,
+    judge: Judge = schemas.judge,
 ) -> Iterator[Finding]:
     try:
-        violations = schemas.judge(schema, data)
+        violations = judge(schema, data)
     except schemas.RemoteReference as error:
         yield REMOTE_SCHEMA.finding(
             f"the values schema of {owner} refers to {printable(error.reference)}: "
@@ -239,13 +331,17 @@ def _judged(
         yield VALUES_SCHEMA.finding(f"{dotted}: {printable(violation.message)}", at, hint=hint)
 
 
+def _is_forbidden_global(finding: Finding, forbidding: frozenset[str]) -> bool:
+    return any(finding.message.startswith(f"{key}.global:") for key in forbidding)
+
+
 def _known_sibling(schema: bytes, data: Mapping[str, Any], route: Route) -> str:
     """Suggest a name for an unknown one: what stands beside it, or what the schema speaks of."""
     beside: Any = data
     for step in route[:-1]:
         beside = beside[step]
     unknown = str(route[-1])
-    named = re.findall(r'"([A-Za-z][A-Za-z0-9_-]*)"\s*:', schema.decode("utf-8", "replace"))
+    named = _NAMED.findall(_text(schema))
     return did_you_mean(unknown, [key for key in dict.fromkeys((*beside, *named)) if key != unknown])
 
 
@@ -274,10 +370,9 @@ def _component_place(subject: Subject, key: str) -> Location:
 
 def check_lint(subject: Subject) -> Iterator[Finding]:
     """Pass on what `helm lint --strict` says; for charts of others, as a warning."""
-    lint, release = subject.answer.lint, subject.release
-    if not isinstance(lint, LintReport) or lint.passes:
+    lint, release, failure = subject.facts.lint, subject.release, subject.facts.failure
+    if lint is None or lint.passes:
         return
-    failure = subject.answer.rendering if isinstance(subject.answer.rendering, EngineFailure) else None
     rule = LINT if not release.key or _is_local(subject, release.key) else LINT_UPSTREAM
     for message in lint.messages:
         if message.level in {"info", "unknown"} or (failure and _same_fault(message.message, failure)):
@@ -297,19 +392,26 @@ def _titled(release: Release) -> str:
 
 def check_rendering(subject: Subject) -> Iterator[Finding]:
     """Say why Helm cannot render the release."""
-    for failure in (subject.answer.rendering, subject.answer.lint):
-        if not isinstance(failure, EngineFailure):
+    for failure in (subject.facts.failure, subject.facts.lint_failure):
+        if failure is None:
             continue
-        if failure.kind == "values-schema" and any(
-            finding.code in {VALUES_SCHEMA.code, BROKEN_SCHEMA.code, REMOTE_SCHEMA.code}
-            for finding in check_values(subject)
-        ):
-            return  # said already, at the value that was written
-        rule = ENGINE if failure.kind in {"timeout", "memory", "crash"} else RENDER
+        if failure.kind == "values-schema" and subject.forbidding:
+            return  # said already, at the dependency
+        if _is_said(failure, subject):
+            return  # at the value that was written
+        rule = ENGINE if failure.kind in _NO_ANSWER else RENDER
         place: TemplatePlace | None = failure.place
         at = _template_place(subject, place.path, place.line, place.column) if place else _blamed(subject)
         yield rule.finding(f"{_titled(subject.release)}: {printable(failure.message)}", at)
         return
+
+
+def _is_said(failure: EngineFailure, subject: Subject) -> bool:
+    """Say whether the values are what Helm refuses, and that has been found."""
+    if failure.kind in _NO_ANSWER:
+        return False
+    refused = {VALUES_SCHEMA.code, BROKEN_SCHEMA.code, REMOTE_SCHEMA.code} if failure.kind == "values-schema" else set()
+    return any(finding.code in {*refused, VALUES_TYPE.code} for finding in check_values(subject))
 
 
 def _blamed(subject: Subject) -> Location:
@@ -346,6 +448,7 @@ def _template_place(subject: Subject, path: str, line: int, column: int) -> Loca
 AUTHORED_CHECKS: Final[tuple[Callable[[Authored], Iterator[Finding]], ...]] = (
     check_shapes,
     check_overlay_keys,
+    check_unknown_keys,
     check_author_schema,
 )
 RELEASE_CHECKS: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (check_values, check_lint, check_rendering)

@@ -44,6 +44,7 @@ def _bundles(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--strict", action="store_true", help="warnings fail too")
     run.add_argument("-j", "--jobs", type=_positive, metavar="N", help="how many bundles at once (default: all cores)")
     run.add_argument("--offline", action="store_true", help="use only what is in the cache")
+    run.add_argument("--no-cache", action="store_true", help="find everything out anew: no earlier result is used")
     run.add_argument("--plain-http", action="store_true", help="speak HTTP to registries that are not on this machine")
     run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="how long to wait for a server (default: 60)")
     run.add_argument("--retries", type=_count, metavar="N", help="how often to ask again (default: 4)")
@@ -86,6 +87,13 @@ def _schema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", choices=("bundle", "lock", "workspace", "report"), help="which schema")
 
 
+def _cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("info", "prune"), help="info: say what it holds; prune: make room")
+    parser.add_argument(
+        "--days", type=_count, default=30, metavar="N", help="what was not of use for N days goes (default: 30)"
+    )
+
+
 COMMANDS: Final = (
     Command(
         "lock", "lock", "run", "resolve dependencies and write bundle.lock",
@@ -106,6 +114,10 @@ COMMANDS: Final = (
     Command(
         "publish", "publish", "run", "copy dist/ to a registry",
         "brolly publish\nbrolly publish --to oci://registry.example/bundles --dry-run", _publish,
+    ),
+    Command(
+        "cache", "cache", "run", "show what the cache holds, or make room",
+        "brolly cache info\nbrolly cache prune --days 7", _cache,
     ),
     Command(
         "explain", "explain", "run", "explain a rule",

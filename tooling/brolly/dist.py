@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from brolly.outcome import BuiltArtifact, BundleReport, Outcome, Report
+    from brolly.results import KeptOutcome
 
 _REF_NAME: Final = "org.opencontainers.image.ref.name"
 _LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
@@ -203,6 +205,25 @@ def read_blob(layout: Path, digest: str) -> bytes:
     if Digest.of(content) != digest:
         raise DamagedDist(f"the blob {digest[:19]} in dist/oci is damaged", hint="remove dist/ and run `brolly build`")
     return content
+
+
+def holds(dist: Path, kept: KeptOutcome) -> bool:
+    """Say whether `dist/` holds what a build made, byte for byte."""
+    descriptors = (one for artifact in kept.artifacts for one in (*artifact.blobs, artifact.manifest))
+    wanted = {_blob_path(dist / "oci", one.digest): one.digest for one in descriptors}
+    wanted |= {dist / name: digest for name, digest in kept.files}
+    folders = {name.split("/", 1)[0] for name, _ in kept.files if "/" in name}
+    listed = {dist / name for name, _ in kept.files}
+    strays = (path for folder in folders for path in (dist / folder).rglob("*") if path not in listed)
+    return all(_has_digest(path, digest) for path, digest in wanted.items()) and all(one.is_dir() for one in strays)
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest[7:]
+    except OSError:
+        return False
 
 
 def read_artifact(dist: Path, built: BuiltArtifact) -> Artifact:

@@ -43,38 +43,39 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit: `bytes` that must not be passed, who sets it, and the rules that speak of it."""
+    """A limit: `bytes` that must not be passed, and the rules that speak of it. To be near is a warning at most."""
 
     name: str
     bytes: int
-    of: str
-    source: str
     too_large: Rule
     near: Rule
 
 
-def _limit(name: str, size: int, of: str, source: str, *, severity: Severity = Severity.ERROR) -> Limit:
-    return Limit(
-        name,
-        size,
-        of,
-        source,
-        Rule(f"size/{name}", severity, f"{of} is larger than {source} takes"),
-        Rule(f"size/{name}-near", Severity.WARNING, f"{of} is close to what {source} takes"),
-    )
+LOOSE: Final = Rule("size/no-reason", Severity.ERROR, "a limit that was loosened without a reason")
+UNKNOWN: Final = Rule("size/unknown-limit", Severity.ERROR, "a limit that Brolly does not know")
+RELEASE_TOO_LARGE: Final = Rule("size/release-too-large", Severity.ERROR, "a release record that Kubernetes refuses")
+RELEASE_NEAR_LIMIT: Final = Rule("size/release-near-limit", Severity.WARNING, "a release record near its limit")
+LARGE_UNPACKED: Final = Rule("size/chart-unpacked", Severity.ERROR, "a chart that unpacks to more than Helm reads")
+LARGE_FILE: Final = Rule("size/chart-file", Severity.ERROR, "a file of a chart that is larger than Helm reads")
+LARGE_PACKAGE: Final = Rule("size/chart-package", Severity.WARNING, "a chart package larger than Flux takes")
+LARGE_CONFIG_MAP: Final = Rule("size/config-map", Severity.ERROR, "a ConfigMap with more data than Kubernetes takes")
+LARGE_SECRET: Final = Rule("size/secret", Severity.ERROR, "a Secret with more data than Kubernetes takes")
+LARGE_OBJECT: Final = Rule("size/object", Severity.ERROR, "an object larger than etcd takes")
+LARGE_ANNOTATIONS: Final = Rule("size/annotations", Severity.ERROR, "more annotations than Kubernetes takes")
+LARGE_MANIFEST: Final = Rule("size/oci-manifest", Severity.ERROR, "an OCI manifest larger than registries take")
 
-
-RELEASE_RECORD: Final = _limit("release-record", 1 << 20, "the release record", "Kubernetes (a Secret's data)")
-CHART_UNPACKED: Final = _limit("chart-unpacked", (100 << 20) - 1, "the unpacked chart", "Helm's loader")
-CHART_FILE: Final = _limit("chart-file", 5 << 20, "a file of a chart", "Helm's loader, and Flux")
-CHART_PACKAGE: Final = _limit(
-    "chart-package", 10 << 20, "the chart package", "Flux (--helm-chart-max-size)", severity=Severity.WARNING
-)
-CONFIG_MAP: Final = _limit("config-map", 1 << 20, "a ConfigMap's data", "Kubernetes")
-SECRET: Final = _limit("secret", 1 << 20, "a Secret's data", "Kubernetes")
-OBJECT: Final = _limit("object", 3 << 19, "an object", "etcd (--max-request-bytes)")
-ANNOTATIONS: Final = _limit("annotations", 256 << 10, "an object's annotations", "Kubernetes")
-MANIFEST: Final = _limit("oci-manifest", 4 << 20, "the OCI manifest", "registries")
+# Whose limits they are: Kubernetes' ValidateSecret and ValidateConfigMap, etcd's DefaultMaxRequestBytes, apimachinery's
+# TotalAnnotationSizeLimitB; helm's pkg/chart/loader/archive; source-controller's --helm-chart-max-size; the 4 MiB that
+# registries take of a manifest.
+RELEASE_RECORD: Final = Limit("release-record", 1 << 20, RELEASE_TOO_LARGE, RELEASE_NEAR_LIMIT)
+CHART_UNPACKED: Final = Limit("chart-unpacked", (100 << 20) - 1, LARGE_UNPACKED, LARGE_UNPACKED)
+CHART_FILE: Final = Limit("chart-file", 5 << 20, LARGE_FILE, LARGE_FILE)
+CHART_PACKAGE: Final = Limit("chart-package", 10 << 20, LARGE_PACKAGE, LARGE_PACKAGE)
+CONFIG_MAP: Final = Limit("config-map", 1 << 20, LARGE_CONFIG_MAP, LARGE_CONFIG_MAP)
+SECRET: Final = Limit("secret", 1 << 20, LARGE_SECRET, LARGE_SECRET)
+OBJECT: Final = Limit("object", 3 << 19, LARGE_OBJECT, LARGE_OBJECT)
+ANNOTATIONS: Final = Limit("annotations", 256 << 10, LARGE_ANNOTATIONS, LARGE_ANNOTATIONS)
+MANIFEST: Final = Limit("oci-manifest", 4 << 20, LARGE_MANIFEST, LARGE_MANIFEST)
 
 LIMITS: Final = (
     RELEASE_RECORD,
@@ -89,10 +90,20 @@ LIMITS: Final = (
 )
 NAMES: Final = tuple(limit.name for limit in LIMITS)
 
-LOOSE: Final = Rule("size/no-reason", Severity.ERROR, "a limit that was loosened without a reason")
-UNKNOWN: Final = Rule("size/unknown-limit", Severity.ERROR, "a limit that Brolly does not know")
-
-RULES: Final = (LOOSE, UNKNOWN, *(rule for limit in LIMITS for rule in (limit.too_large, limit.near)))
+RULES: Final = (
+    LOOSE,
+    UNKNOWN,
+    RELEASE_TOO_LARGE,
+    RELEASE_NEAR_LIMIT,
+    LARGE_UNPACKED,
+    LARGE_FILE,
+    LARGE_PACKAGE,
+    LARGE_CONFIG_MAP,
+    LARGE_SECRET,
+    LARGE_OBJECT,
+    LARGE_ANNOTATIONS,
+    LARGE_MANIFEST,
+)
 
 
 @dataclass(frozen=True)
@@ -170,12 +181,13 @@ def check(measures: Iterable[Measure], rules: Policy) -> Iterator[Finding]:
             yield msgspec.structs.replace(finding, severity=rules.severity_of(one.limit))
         elif one.bytes >= limit * WARN_FROM:
             share = round(100 * one.bytes / limit)
-            yield one.limit.near.finding(
+            finding = one.limit.near.finding(
                 f"{one.what} is {_size(one.bytes)}, {share} % of the limit of {_size(limit)}",
                 one.location,
                 label=one.label,
                 hint=one.hint,
             )
+            yield msgspec.structs.replace(finding, severity=Severity.WARNING)
 
 
 def quantity(text: str) -> int:

@@ -11,7 +11,10 @@ import msgspec
 from brolly.findings import Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from brolly.oci import Artifact
+    from brolly.sources import Settings
 
 
 def _meta(title: str, description: str) -> msgspec.Meta:
@@ -36,6 +39,10 @@ class Size(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         int, _meta("Upper bound", "It is never larger than this, in bytes; 0: `bytes` is exact.")
     ] = 0
     limit: Annotated[int, _meta("Limit", "What it must not pass, in bytes; 0: there is none.")] = 0
+    release: Annotated[str, _meta("Release", "The release that it is of, if it is of one.")] = ""
+    shares: Annotated[
+        dict[str, int], _meta("Shares", "What each dependency adds to it, in bytes, by key; `` is the bundle itself.")
+    ] = {}
 
 
 class BuiltArtifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -104,6 +111,34 @@ class Outcome:
     report: BundleReport
     artifacts: tuple[Artifact, ...] = ()
     files: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+
+
+def report_of(
+    settings: Settings,
+    built: Iterable[BundleReport],
+    previous: Report | None,
+    declared: Collection[str],
+    lost: Collection[str],
+) -> Report:
+    """Make the report of a build. Bundles that were not built this time keep their entries while they are declared.
+
+    `lost` names those that the world kept from being built: nothing new is known of them.
+    """
+    old = {bundle.name: bundle for bundle in previous.bundles if bundle.name in declared} if previous else {}
+    new = {one.name: _entry(one, old.get(one.name), is_lost=one.name in lost) for one in built}
+    return Report(
+        tool=settings.version,
+        address=settings.address,
+        epoch=settings.epoch,
+        bundles=tuple(bundle for _, bundle in sorted({**old, **new}.items())),
+    )
+
+
+def _entry(report: BundleReport, before: BundleReport | None, *, is_lost: bool) -> BundleReport:
+    """Leave in dist/ what was there, if the bundle failed."""
+    if report.status is not Status.FAILED or before is None:
+        return report
+    return before if is_lost else msgspec.structs.replace(report, artifacts=before.artifacts, files=before.files)
 
 
 def serialize(report: Report) -> bytes:

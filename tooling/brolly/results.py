@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from brolly.cache import Cache
 
 _OUTCOME: Final = "outcome"
+_FACTS: Final = "facts"
 _DECIDERS: Final = ("helm-python-sdk", "google-re2", "jsonschema", "pyyaml", "semver")
 
 
@@ -47,16 +48,19 @@ class KeptOutcome(msgspec.Struct, frozen=True, array_like=True):
 class Results:
     """What is kept of earlier runs, in a cache. Safe for several threads and processes."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, *, is_used: bool = True) -> None:
         self._cache = cache
+        self._is_used = is_used
 
     def outcome(self, fingerprint: str) -> KeptOutcome | None:
         """Give what is kept for a fingerprint."""
         found: KeptOutcome | None = self._note(_OUTCOME, fingerprint, KeptOutcome)
         return found
 
-    def keep_outcome(self, fingerprint: str, outcome: Outcome) -> KeptOutcome:
+    def keep_outcome(self, fingerprint: str, outcome: Outcome) -> None:
         """Keep an outcome, bytes and all."""
+        if not self._is_used:
+            return
         for blob in (blob for artifact in outcome.artifacts for blob in (*artifact.blobs, artifact.manifest)):
             self._cache.write(blob.content)
         kept = KeptOutcome(
@@ -73,7 +77,6 @@ class Results:
             tuple((name, str(self._cache.write(content))) for name, content in outcome.files),
         )
         self._cache.put_note(_OUTCOME, fingerprint, msgspec.msgpack.encode(kept))
-        return kept
 
     def whole(self, kept: KeptOutcome) -> Outcome | None:
         """Give a kept outcome with its bytes; None if some of them are gone."""
@@ -89,16 +92,28 @@ class Results:
             return None
         return Outcome(kept.report, tuple(artifacts), tuple((name, content or b"") for name, content in files))
 
+    def facts(self, key: str) -> Any:
+        """Give what is kept of Helm's answers about a release."""
+        from brolly.facts import ReleaseFacts
+
+        return self._note(_FACTS, key, ReleaseFacts)
+
+    def keep_facts(self, key: str, known: Any) -> None:
+        """Keep what Helm's engine said of a release."""
+        if self._is_used:
+            self._cache.put_note(_FACTS, key, msgspec.msgpack.encode(known))
+
     def remembered(self, kind: str, key: str, shape: type[Any], make: Callable[[], Any]) -> Any:
         """Give what is kept under a key, or make it and keep it; `shape` is its type, for msgspec."""
         found = self._note(kind, key, shape)
         if found is None:
             found = make()
-            self._cache.put_note(kind, key, msgspec.msgpack.encode(found))
+            if self._is_used:
+                self._cache.put_note(kind, key, msgspec.msgpack.encode(found))
         return found
 
     def _note(self, kind: str, key: str, shape: type[Any]) -> Any:
-        content = self._cache.note(kind, key)
+        content = self._cache.note(kind, key) if self._is_used else None
         if content is None:
             return None
         try:

@@ -4,13 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from brolly import authored, checks, definition, document, kustomization, lock, umbrella, workspace
-from brolly.pipeline import locking, shop
+from brolly import (
+    authored,
+    checks,
+    composite,
+    conflicts,
+    definition,
+    document,
+    kustomization,
+    limits,
+    lock,
+    umbrella,
+    workspace,
+)
+from brolly.pipeline import locking, settings
 
 if TYPE_CHECKING:
     from brolly.findings import Rule
 
-_ROOMS: Final = (document, definition, lock, authored, workspace, shop, locking, umbrella, kustomization, checks)
+_ROOMS: Final = (
+    document,
+    limits,
+    definition,
+    lock,
+    authored,
+    workspace,
+    settings,
+    locking,
+    umbrella,
+    composite,
+    kustomization,
+    checks,
+    conflicts,
+)
 
 RULES: Final[tuple[Rule, ...]] = tuple(
     sorted({rule.code: rule for room in _ROOMS for rule in room.RULES}.values(), key=lambda rule: rule.code)

@@ -36,7 +36,7 @@ class Sources:
         return posixpath.normpath(f"{self.folder}/{name}")
 
     def shipped(self) -> dict[str, bytes]:
-        """Give the files that decide what is published: not overlays, not local charts (the lock holds their digests)."""
+        """Give the files that decide what is published: no overlays, no local charts (the lock holds their digests)."""
         folders = ("templates/", "resources/", "patches/")
         return {
             name: content

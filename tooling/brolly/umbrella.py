@@ -67,10 +67,11 @@ def compile_bundle(
     *,
     inputs: str,
     lock: str,
+    schema: bytes | None = None,
 ) -> tuple[Umbrella | None, tuple[Finding, ...]]:
     """Compile a bundle: the chart, or every reason why it cannot be.
 
-    `inputs` and `lock` are the digests of all inputs and of bundle.lock.
+    `inputs` and `lock` are the digests of all inputs and of bundle.lock; `schema` takes the place of the author's.
     """
     found = (
         *_ambiguous(components, definition),
@@ -90,8 +91,8 @@ def compile_bundle(
         **_templates(bundle, components, sources),
         **{f"charts/{_file_name(component)}": component.package for component in components},
     }
-    if SCHEMA in sources.files:
-        files[SCHEMA] = sources.files[SCHEMA]
+    if schema or SCHEMA in sources.files:
+        files[SCHEMA] = schema or sources.files[SCHEMA]
     try:
         package, _ = helm.package_folder(files, bundle.name, settings.epoch)
         chart = charts.read_package(package)

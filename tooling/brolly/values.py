@@ -22,7 +22,14 @@ _Table = dict[str, Any]
 
 
 class ValuesError(ValueError):
-    """Values with which Helm gives up: something that is no mapping where a subchart's values belong."""
+    """Values with which Helm gives up: something that is no mapping where a subchart's values belong.
+
+    `path` leads there, in keys from the root.
+    """
+
+    def __init__(self, path: tuple[str, ...]) -> None:
+        super().__init__(f"{'.'.join(path)}: a mapping is expected, these are the values of a chart")
+        self.path = path
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ def for_release(values: Mapping[str, Any], key: str) -> dict[str, Any]:
     """
     own = values.get(key, {})
     if not isinstance(own, dict):
-        raise ValuesError(f"{key}: a mapping is expected")
+        raise ValuesError((key,))
     out: _Table = {key: copied(own)}
     if _GLOBAL in values:
         _Coalescing(notes={}, merges=True).globals_into(out[key], copied(values), (key,))
@@ -181,8 +188,7 @@ class _Coalescing:
         for subchart in node.subcharts:
             own = table.setdefault(subchart.name, {})
             if not isinstance(own, dict):
-                where = ".".join(subchart.path)
-                raise ValuesError(f"{where}: a mapping is expected, these are the values of a subchart")
+                raise ValuesError(subchart.path)
             self.globals_into(own, table, subchart.path)
             table[subchart.name] = self._coalesce(subchart, own)
         return table

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
+from brolly import limits
 from brolly.archive import MAX_FILE, MAX_TOTAL
 from brolly.errors import UsageError, WorldError
 from brolly.findings import Finding, Location, Rule, Severity, printable
+from brolly.limits import Setting
 from brolly.sources import Sources
 from brolly.suggestions import did_you_mean
 
@@ -62,6 +64,14 @@ class WorkspaceShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
             title="Mirrors",
             description="Where to fetch from instead: the beginning of a repository's address, and what replaces it. "
             "Locks and published artifacts keep the canonical address.",
+        ),
+    ] = {}
+    limits: Annotated[
+        dict[str, str | Setting],
+        msgspec.Meta(
+            title="Limits",
+            description='Limits for all bundles, by name, such as `release-record = "800Ki"`. More than the usual '
+            "limit needs a reason.",
         ),
     ] = {}
     labels: Annotated[
@@ -128,9 +138,17 @@ def _config(table: dict[str, Any], path: Path) -> WorkspaceShape:
             hint = did_you_mean(name, known) or f"known here: {', '.join(known)}"
             raise UsageError(f"{path}: the workspace knows no setting {printable(name)!r}", hint=hint)
     try:
-        return msgspec.convert(table, WorkspaceShape)
+        config = msgspec.convert(table, WorkspaceShape)
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {error}", hint="see schemas/workspace.schema.json") from error
+    for name, setting in config.limits.items():
+        if name not in limits.NAMES:
+            raise UsageError(f"{path}: there is no limit {printable(name)!r}", hint=did_you_mean(name, limits.NAMES))
+        if isinstance(setting, str) and not limits.is_quantity(setting):
+            raise UsageError(f"{path}: {printable(setting)!r} is no number of bytes", hint="write 800Ki or 1Mi")
+    for name in limits.loosened(config.limits):
+        raise UsageError(f"{path}: the limit of {name} is loosened without a reason", hint="add `reason`")
+    return config
 
 
 def json_schema() -> dict[str, Any]:

@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from brolly import workspace
-from brolly.commands.run import all_findings, fault_facts, faults_of, open_shop, print_json, show_findings
+from brolly.commands.run import all_findings, fault_facts, faults_of, print_json, show
+from brolly.commands.shop import open_shop
 from brolly.errors import UsageError
 from brolly.pipeline.locking import Locking, check_locks, lock_bundles
 
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
             upgrade = frozenset(filter(None, args.upgrade)) if args.upgrade is not None else None
             locked = lock_bundles(shop, names, upgrade=upgrade)
             drafts = [one.draft for one in locked]
-    code = show_findings(args, drafts)
+    code = show(args, all_findings(drafts), faults_of(drafts))
     if args.output == "json":
         failures = fault_facts(faults_of(drafts))
         print_json({"locks": [_facts(one) for one in locked], "findings": all_findings(drafts), "failures": failures})

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brolly import workspace
-from brolly.commands.run import fault_facts, open_shop, patience, print_faults, print_json
+from brolly.commands.run import fault_facts, print_faults, print_json
+from brolly.commands.shop import open_shop, patience
 from brolly.pipeline.publishing import publish
 from brolly.registry import open_registry
 from brolly.report.text import size_text

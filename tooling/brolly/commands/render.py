@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brolly import rendering, workspace
-from brolly.commands.run import all_findings, fault_facts, faults_of, open_shop, print_json, show_findings
+from brolly.commands.run import all_findings, fault_facts, faults_of, print_json, show
+from brolly.commands.shop import open_shop
 from brolly.errors import UsageError
 from brolly.pipeline.rendering import Rendered, render_bundle
 
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         results = [render_bundle(shop, name, value_files) for name in names]
     drafts = [draft for draft, _ in results]
     given = {path: content.decode("utf-8", "replace") for path, content in value_files}
-    code = show_findings(args, drafts, given=given)
+    code = show(args, all_findings(drafts), faults_of(drafts), given)
     written = _write(Path(args.output_dir), results, include_crds=args.include_crds) if args.output_dir else []
     if args.output == "json":
         releases = [_facts(draft.name, one) for draft, found in results for one in found]

@@ -1,95 +1,114 @@
-"""Build: lock → components → artifacts → findings → outcome. Nothing is resolved and nothing is written here."""
+"""Build: lock → components → artifacts → facts → findings → outcome. Nothing is resolved, nothing is written."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from brolly import __version__, checks, kustomization, umbrella
+from brolly import checks, composite, conflicts, facts, kustomization, limits, schemas, sizes, umbrella
 from brolly.chart import ChartError, read_package
-from brolly.checks import Answer, Release, Subject
+from brolly.checks import Release, Subject
 from brolly.definition import Dependency, Target
 from brolly.errors import BrollyError
+from brolly.facts import ReleaseFacts
 from brolly.findings import Finding, has_errors, printable
-from brolly.oci import Digest, compact_json
-from brolly.outcome import BuiltArtifact, BuiltDependency, BundleReport, Outcome, Report, Size, Status
+from brolly.oci import Digest
+from brolly.outcome import BuiltArtifact, BuiltDependency, BundleReport, Outcome, Size, Status
+from brolly.pipeline.fingerprints import fingerprint, inputs_digest
 from brolly.pipeline.locking import BAD_CHART
+from brolly.pipeline.settings import policy_of
 from brolly.pipeline.shop import DOWNLOADS, Draft, Shop, each_or_fault, fetch_address, lock_findings, read, side_by_side
-from brolly.sources import LOCK, Component, Settings, Sources
+from brolly.results import key_of, tool_identity
+from brolly.sources import LOCK, SCHEMA, Component
 from brolly.values_table import values_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from brolly.authored import Authored
+    from brolly.composite import Composite
     from brolly.definition import Bundle
     from brolly.lock import LockedDependency
     from brolly.oci import Artifact
+    from brolly.results import KeptOutcome
 
 Compiled = umbrella.Umbrella | kustomization.FluxBundle
 
 
 @dataclass(frozen=True)
+class Compilation:
+    """What a bundle was compiled to, with the schema of all its values."""
+
+    target: Compiled
+    schema: Composite
+    forbidding: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Built:
-    """One bundle's outcome, with the draft that it came from."""
+    """One bundle's outcome, with the draft that it came from; `kept` is what the result cache holds of it."""
 
     draft: Draft
-    outcome: Outcome
+    outcome: Outcome = field(repr=False)
+    kept: KeptOutcome | None = field(default=None, repr=False)
 
 
 def build_bundles(shop: Shop, names: Sequence[str]) -> list[Built]:
-    """Compile and check bundles; nothing is written."""
+    """Compile and check bundles; nothing is written but the result cache."""
 
     def step(name: str) -> Built:
         draft = read(shop, name)
+        known = fingerprint(draft.sources, shop.settings, tool_identity(), policy_of(shop.workspace))
         try:
-            return _build(shop, draft)
+            built = _build(shop, draft, known)
+            if _is_settled(built) and shop.engines:
+                shop.results.keep_outcome(known, built.outcome)
         except BrollyError as error:
-            return _failed(shop, draft.failed(error))
+            return _failed(shop, draft.failed(error), known)
+        return built
 
     return side_by_side(step, names, shop.jobs)
 
 
-def inputs_digest(sources: Sources, settings: Settings) -> str:
-    """Hash what decides the bytes of a bundle's artifacts: it stands in an annotation of each."""
-    return _digest(sources.shipped(), settings)
+def _is_settled(built: Built) -> bool:
+    """Say whether the same input will come to the same: not if the world failed, or Helm's engine died."""
+    return not built.draft.faults and not any(one.code == checks.ENGINE.code for one in built.draft.findings)
 
 
-def fingerprint(sources: Sources, settings: Settings) -> str:
-    """Hash all that goes into a bundle's outcome: the overlays, the local charts and this version of Brolly too."""
-    return _digest(sources.files, settings, __version__)
-
-
-def _digest(files: Mapping[str, bytes], settings: Settings, *more: str) -> str:
-    hashes = [(name, hashlib.sha256(content).hexdigest()) for name, content in sorted(files.items())]
-    labels = [settings.part_of_label, settings.version_label, sorted(settings.extra_labels.items())]
-    return str(Digest.of(compact_json([hashes, settings.address, settings.epoch, labels, *more])))
-
-
-def _build(shop: Shop, draft: Draft) -> Built:
+def _build(shop: Shop, draft: Draft, known: str) -> Built:
     wrote = draft.authored
     if wrote is None:
-        return _failed(shop, draft)
+        return _failed(shop, draft, known)
     draft = draft.found((*lock_findings(draft), *_authored_findings(wrote)))
     if wrote.lock is None or has_errors(draft.findings):
-        return _failed(shop, draft)
+        return _failed(shop, draft, known)
     shop.progress(draft.name, "fetching")
     draft, components = fetch_components(shop, draft, wrote)
     if not draft.is_good:
-        return _failed(shop, draft)
+        return _failed(shop, draft, known)
     shop.progress(draft.name, "compiling")
-    compiled, found = compile_bundle(wrote, components, shop.settings)
+    compiled, found = compile_bundle(wrote, components, shop)
     draft = draft.found(found)
     if compiled is None:
-        return _failed(shop, draft)
+        return _failed(shop, draft, known)
     shop.progress(draft.name, "checking")
-    draft = draft.found(_check(shop, wrote, components, compiled))
+    policy = limits.policy(shop.workspace.config.limits, wrote.bundle.limits)
+    enabled, releases = releases_of(wrote, components, compiled.target)
+    answered = list(zip(releases, release_facts(shop, releases), strict=True))
+    measures = [*_measures(wrote, enabled, compiled.target), *_release_measures(wrote, answered)]
+    draft = draft.found(
+        (
+            *_checked(shop, wrote, enabled, compiled, answered),
+            *conflicts.check(wrote, answered),
+            *limits.check(measures, policy),
+        )
+    )
     if has_errors(draft.findings):
-        return _failed(shop, draft)
-    return Built(draft, _outcome(shop, draft, wrote, components, compiled))
+        return _failed(shop, draft, known, tuple(sizes.reported(answered, policy)))
+    records = tuple(sizes.reported(answered, policy))
+    return Built(draft, _outcome(shop, draft, wrote, components, compiled, records, known))
 
 
 def _authored_findings(wrote: Authored) -> Iterator[Finding]:
@@ -127,20 +146,33 @@ def _fetch(shop: Shop, entry: LockedDependency) -> bytes:
 
 
 def compile_bundle(
-    wrote: Authored, components: tuple[Component, ...], settings: Settings
-) -> tuple[Compiled | None, tuple[Finding, ...]]:
+    wrote: Authored, components: tuple[Component, ...], shop: Shop
+) -> tuple[Compilation | None, tuple[Finding, ...]]:
     """Compile a bundle into what its target asks for."""
-    compile_target = umbrella.compile_bundle if wrote.bundle.target is Target.UMBRELLA else kustomization.compile_bundle
-    return compile_target(
-        wrote.bundle,
-        components,
-        wrote.sources,
-        wrote.definition,
-        wrote.values,
-        settings,
-        inputs=inputs_digest(wrote.sources, settings),
-        lock=str(Digest.of(wrote.sources.files[LOCK])),
-    )
+    inputs, lock = inputs_digest(wrote.sources, shop.settings), str(Digest.of(wrote.sources.files[LOCK]))
+    given = (wrote.bundle, components, wrote.sources, wrote.definition, wrote.values, shop.settings)
+    author, bundle = wrote.sources.files.get(SCHEMA), wrote.bundle
+    if bundle.target is Target.UMBRELLA:
+        written: Mapping[str, Any] = wrote.values.data if wrote.values else {}
+        schema, found = composite.compose_umbrella(bundle, components, author, written, wrote.definition)
+        embedded = schema.embedded if bundle.embeds_schema else None
+        chart, faults = umbrella.compile_bundle(*given, inputs=inputs, lock=lock, schema=embedded)
+        forbidding = frozenset(
+            component.key
+            for component in components
+            if any(_is_about(one, composite.FORBIDS_GLOBAL, wrote, component) for one in found)
+        )
+        return Compilation(chart, schema, forbidding) if chart else None, (*found, *faults)
+    flux, faults = kustomization.compile_bundle(*given, inputs=inputs, lock=lock)
+    if flux is None:
+        return None, faults
+    enabled = tuple(component for component in components if component.key in flux.enabled)
+    schema, found = composite.compose_kustomize(bundle, enabled, author, wrote.definition)
+    return Compilation(flux, schema), (*faults, *found)
+
+
+def _is_about(finding: Finding, rule: Any, wrote: Authored, component: Component) -> bool:
+    return finding.code == rule.code and finding.location == wrote.definition.location(component.dependency.route)
 
 
 def releases_of(
@@ -153,12 +185,25 @@ def releases_of(
     return enabled, tuple(checks.releases(wrote, enabled, None))
 
 
-def _check(shop: Shop, wrote: Authored, components: tuple[Component, ...], compiled: Compiled) -> Iterator[Finding]:
-    enabled, releases = releases_of(wrote, components, compiled)
-    defaults: dict[str, Answer] = {}
-    for release, answer in zip(releases, _answers(shop, releases), strict=True):
-        first = defaults.setdefault(release.key, answer)
-        subject = Subject(wrote, enabled, release, answer if first is answer else checks.beyond(answer, first))
+def _checked(
+    shop: Shop,
+    wrote: Authored,
+    components: tuple[Component, ...],
+    compiled: Compilation,
+    answered: Sequence[tuple[Release, ReleaseFacts]],
+) -> Iterator[Finding]:
+    def judge(schema: bytes, values: Mapping[str, Any]) -> tuple[schemas.Violation, ...]:
+        key = key_of(schema, values, tool_identity())
+        made = shop.results.remembered(
+            "verdict", key, list[schemas.Violation], lambda: list(schemas.judge(schema, values))
+        )
+        return tuple(made)
+
+    defaults: dict[str, ReleaseFacts] = {}
+    for release, known in answered:
+        first = defaults.setdefault(release.key, known)
+        news = known if first is known else checks.beyond(known, first)
+        subject = Subject(wrote, components, release, news, compiled.forbidding, judge)
         for check in checks.RELEASE_CHECKS:
             yield from check(subject)
     if shop.engines is None:
@@ -167,40 +212,77 @@ def _check(shop: Shop, wrote: Authored, components: tuple[Component, ...], compi
         )
 
 
-def _answers(shop: Shop, releases: Sequence[Release]) -> list[Answer]:
-    """Ask Helm's engine about releases: once per package, with all values that it is installed with."""
+def _measures(wrote: Authored, components: Sequence[Component], target: Compiled) -> Iterator[limits.Measure]:
+    if isinstance(target, umbrella.Umbrella):
+        yield from sizes.of_umbrella(wrote, target.package)
+        yield from sizes.of_artifacts(wrote, (target.artifact,))
+    else:
+        yield from sizes.of_components(wrote, components)
+        yield from sizes.of_artifacts(wrote, (*target.charts, target.artifact))
+
+
+def _release_measures(wrote: Authored, answered: Sequence[tuple[Release, ReleaseFacts]]) -> Iterator[limits.Measure]:
+    for release, known in answered:
+        yield from sizes.of_release(wrote, release, known)
+
+
+def release_facts(shop: Shop, releases: Sequence[Release]) -> list[ReleaseFacts]:
+    """Know what Helm's engine says of releases: from the result cache, or once per package with all its values."""
     if shop.engines is None:
-        return [Answer()] * len(releases)
-    found: dict[int, Answer] = {}
+        return [ReleaseFacts()] * len(releases)
+    packages = {release.key: str(Digest.of(release.package)) for release in releases}
+    keys = [
+        key_of(packages[release.key], dict(release.values), release.name, release.namespace, tool_identity())
+        for release in releases
+    ]
+    found = {place: known for place, key in enumerate(keys) if (known := shop.results.facts(key))}
     groups: dict[str, list[int]] = {}
     for place, release in enumerate(releases):
-        groups.setdefault(release.key, []).append(place)
+        if place not in found:
+            groups.setdefault(release.key, []).append(place)
     for places in groups.values():
-        first = releases[places[0]]
-        with shop.engines.lend() as engine:
-            verdicts = engine.check(
-                first.package,
-                [releases[place].values for place in places],
-                name=first.name,
-                namespace=first.namespace,
-            )
-        found |= {place: Answer(one.lint, one.rendering) for place, one in zip(places, verdicts, strict=True)}
+        for place, known in zip(places, _asked(shop, [releases[place] for place in places]), strict=True):
+            found[place] = known
+            # what the clock or the memory ended may end well the next time
+            if not any(one and one.kind in checks.PASSING for one in (known.failure, known.lint_failure)):
+                shop.results.keep_facts(keys[place], known)
     return [found[place] for place in range(len(releases))]
 
 
-def _failed(shop: Shop, draft: Draft) -> Built:
+def _asked(shop: Shop, releases: Sequence[Release]) -> Iterator[ReleaseFacts]:
+    first = releases[0]
+    if shop.engines is None:
+        return
+    with shop.engines.lend() as engine:
+        verdicts = engine.check(
+            first.package, [release.values for release in releases], name=first.name, namespace=first.namespace
+        )
+    for release, verdict in zip(releases, verdicts, strict=True):
+        yield facts.of_release(
+            verdict.lint,
+            verdict.rendering,
+            release.chart,
+            release.package,
+            release.values,
+            name=release.name,
+            namespace=release.namespace,
+        )
+
+
+def _failed(shop: Shop, draft: Draft, known: str, measured: tuple[Size, ...] = ()) -> Built:
     bundle = draft.authored.bundle if draft.authored else None
-    return Built(draft, Outcome(_report(shop, draft, bundle, Status.FAILED)))
+    report = _report(shop, draft, bundle, Status.FAILED, known)
+    return Built(draft, Outcome(msgspec.structs.replace(report, sizes=measured)))
 
 
-def _report(shop: Shop, draft: Draft, bundle: Bundle | None, status: Status) -> BundleReport:
+def _report(shop: Shop, draft: Draft, bundle: Bundle | None, status: Status, known: str) -> BundleReport:
     return BundleReport(
         name=draft.name,
         version=bundle.version if bundle else "",
         target=str(bundle.target) if bundle else "",
         status=status,
         inputs=inputs_digest(draft.sources, shop.settings),
-        fingerprint=fingerprint(draft.sources, shop.settings),
+        fingerprint=known,
         sizes=(),
         dependencies=(),
         artifacts=(),
@@ -209,22 +291,33 @@ def _report(shop: Shop, draft: Draft, bundle: Bundle | None, status: Status) -> 
     )
 
 
-def _outcome(shop: Shop, draft: Draft, wrote: Authored, components: Sequence[Component], compiled: Compiled) -> Outcome:
-    bundle = wrote.bundle
+def _outcome(
+    shop: Shop,
+    draft: Draft,
+    wrote: Authored,
+    components: Sequence[Component],
+    compiled: Compilation,
+    records: tuple[Size, ...],
+    known: str,
+) -> Outcome:
+    bundle, target = wrote.bundle, compiled.target
     title = f"{bundle.name}-{bundle.version}"
-    files = [(f"{title}.values.md", values_table(bundle, components, wrote.values).encode())]
-    if isinstance(compiled, umbrella.Umbrella):
-        artifacts: tuple[Artifact, ...] = (compiled.artifact,)
-        size = Size(name="package", bytes=len(compiled.package))
-        files.append((f"{title}.tgz", compiled.package))
+    files = [
+        (f"{title}.values.md", values_table(bundle, components, wrote.values).encode()),
+        (f"{title}.values.schema.json", compiled.schema.content),
+    ]
+    if isinstance(target, umbrella.Umbrella):
+        artifacts: tuple[Artifact, ...] = (target.artifact,)
+        size = Size(name="package", bytes=len(target.package))
+        files.append((f"{title}.tgz", target.package))
     else:
         # charts first: a reader of the bundle finds what it refers to
-        artifacts = (*compiled.charts, compiled.artifact)
-        size = Size(name="layer", bytes=len(compiled.layer))
-        files += [(f"{title}/{entry.name}", entry.content or b"") for entry in compiled.files]
+        artifacts = (*target.charts, target.artifact)
+        size = Size(name="layer", bytes=len(target.layer))
+        files += [(f"{title}/{entry.name}", entry.content or b"") for entry in target.files]
     report = msgspec.structs.replace(
-        _report(shop, draft, bundle, Status.BUILT),
-        sizes=(size,),
+        _report(shop, draft, bundle, Status.BUILT, known),
+        sizes=(size, *records),
         dependencies=tuple(_built_dependency(component) for component in components),
         artifacts=tuple(_built_artifact(artifact) for artifact in artifacts),
         files=tuple(sorted({name.split("/", 1)[0] + ("/" if "/" in name else "") for name, _ in files})),
@@ -247,25 +340,3 @@ def _built_artifact(artifact: Artifact) -> BuiltArtifact:
         digest=artifact.digest,
         size=artifact.size,
     )
-
-
-def report_of(shop: Shop, built: Sequence[Built], previous: Report | None, declared: Sequence[str]) -> Report:
-    """Make the report of a build; bundles that were not built this time keep their entries while they exist."""
-    old = {bundle.name: bundle for bundle in previous.bundles if bundle.name in declared} if previous else {}
-    new = {one.draft.name: _entry(one, old.get(one.draft.name)) for one in built}
-    return Report(
-        tool=__version__,
-        address=shop.settings.address,
-        epoch=shop.settings.epoch,
-        bundles=tuple(bundle for _, bundle in sorted({**old, **new}.items())),
-    )
-
-
-def _entry(built: Built, before: BundleReport | None) -> BundleReport:
-    """Leave in dist/ what was there, if the bundle failed; if the world did, nothing new is known of it."""
-    report = built.outcome.report
-    if report.status is not Status.FAILED or before is None:
-        return report
-    if built.draft.faults:
-        return before
-    return msgspec.structs.replace(report, artifacts=before.artifacts, files=before.files)

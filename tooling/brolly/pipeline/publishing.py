@@ -13,8 +13,10 @@ from brolly.errors import BrollyError
 from brolly.findings import printable
 from brolly.oci import HELM_CHART, Artifact, Descriptor
 from brolly.outcome import BundleReport, Report, Status
-from brolly.pipeline.building import fingerprint
+from brolly.pipeline.fingerprints import fingerprint
+from brolly.pipeline.settings import policy_of
 from brolly.pipeline.shop import Shop, read, side_by_side
+from brolly.results import tool_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +119,8 @@ def _staleness(shop: Shop, name: str, report: Report) -> str:
         return f"the last build of {name} failed"
     if report.tool != __version__:
         return f"{name} was built by Brolly {printable(report.tool)}, this is {__version__}"
-    if fingerprint(read(shop, name).sources, shop.settings) != bundle.fingerprint:
+    now = fingerprint(read(shop, name).sources, shop.settings, tool_identity(), policy_of(shop.workspace))
+    if now != bundle.fingerprint:
         return f"{name} changed since it was built"
     return ""
 

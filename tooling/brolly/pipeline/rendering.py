@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from brolly import checks, document, values
 from brolly.authored import Overlay
 from brolly.errors import BrollyError, UsageError
+from brolly.facts import ReleaseFacts
 from brolly.findings import has_errors
 from brolly.pipeline.building import compile_bundle, fetch_components, releases_of
 from brolly.pipeline.shop import Draft, Shop, lock_findings, read
@@ -50,13 +51,13 @@ def _render(shop: Shop, draft: Draft, value_files: Sequence[tuple[str, bytes]]) 
     draft, components = fetch_components(shop, draft, wrote)
     if not draft.is_good:
         return draft, ()
-    compiled, found = compile_bundle(wrote, components, shop.settings)
+    compiled, found = compile_bundle(wrote, components, shop)
     draft = draft.found(found)
     if compiled is None or has_errors(draft.findings):
         return draft, ()
     if shop.engines is None:
         raise UsageError("rendering needs Helm's engine", hint="pip install 'brolly[helm]'")
-    enabled, releases = releases_of(wrote, components, compiled)
+    enabled, releases = releases_of(wrote, components, compiled.target)
     rendered: list[Rendered] = []
     for release in releases:
         if bool(release.overlay) != bool(overlay):
@@ -65,8 +66,8 @@ def _render(shop: Shop, draft: Draft, value_files: Sequence[tuple[str, bytes]]) 
             answer = engine.render(
                 release.package, dict(release.values), name=release.name, namespace=release.namespace
             )
-        subject = checks.Subject(wrote, enabled, release, checks.Answer(rendering=answer))
         if isinstance(answer, EngineFailure):
+            subject = checks.Subject(wrote, enabled, release, ReleaseFacts(failure=answer), compiled.forbidding)
             draft = draft.found((*checks.check_values(subject), *checks.check_rendering(subject)))
         else:
             rendered.append(Rendered(release, answer))

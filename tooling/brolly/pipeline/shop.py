@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import msgspec
 
-from brolly import __version__, authored, workspace
-from brolly.errors import BrollyError, UsageError
-from brolly.findings import Finding, Rule, Severity, has_errors, in_order, printable
-from brolly.oci import Reference
-from brolly.sources import LOCK, Settings, Sources
+from brolly import authored, workspace
+from brolly.errors import BrollyError
+from brolly.findings import Finding, has_errors, in_order
+from brolly.sources import LOCK, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -23,11 +22,9 @@ if TYPE_CHECKING:
     from brolly.authored import Authored
     from brolly.engine import Engine
     from brolly.repositories import Repositories
+    from brolly.results import Results
+    from brolly.sources import Settings
     from brolly.workspace import Workspace
-
-NO_ADDRESS: Final = Rule("workspace/no-address", Severity.WARNING, "nothing says where clusters pull from")
-
-RULES: Final = (NO_ADDRESS,)
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -50,6 +47,7 @@ class Shop:
     workspace: Workspace
     settings: Settings
     repositories: Callable[[], Repositories]
+    results: Results
     engines: Engines | None = None
     jobs: int = 1
     progress: Callable[[str, str], None] = _silent
@@ -128,37 +126,6 @@ class Engines:
 
 class EnginesClosedError(RuntimeError):
     """The run is over: it was interrupted, and a bundle's thread still asked for an engine."""
-
-
-def settings_of(space: Workspace, address: str, epoch: int) -> tuple[Settings, tuple[Finding, ...]]:
-    """Work out what is the same for all bundles; a missing address is a warning."""
-    labels = dict(space.config.labels)
-    chosen = address or space.config.address
-    _require_address(chosen or workspace.DEFAULT_ADDRESS)
-    made = Settings(
-        address=(chosen or workspace.DEFAULT_ADDRESS).rstrip("/"),
-        epoch=epoch,
-        part_of_label=labels.pop("part-of", Settings.part_of_label),
-        version_label=labels.pop("version", Settings.version_label),
-        extra_labels=labels,
-        version=__version__,
-    )
-    if chosen:
-        return made, ()
-    missing = NO_ADDRESS.finding(
-        f"no address is set, {made.address} stands in for it",
-        hint=f'set address = "oci://HOST/PATH" in {space.config_path.name}, or give --address',
-    )
-    return made, (missing,)
-
-
-def _require_address(address: str) -> None:
-    try:
-        reference = Reference.parse(f"{address.rstrip('/')}/any")
-    except ValueError as error:
-        raise UsageError(f"the address cannot be used: {error}", hint="write oci://HOST/PATH") from error
-    if not address.startswith("oci://") or reference.digest:
-        raise UsageError(f"the address cannot be used: {printable(address)!r}", hint="write oci://HOST/PATH")
 
 
 def side_by_side(step: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int) -> list[_Result]:

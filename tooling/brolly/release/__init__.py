@@ -6,14 +6,12 @@ subcharts only what they render, and their defaults. Source: helm v4.2.3 pkg/rel
 pkg/storage/driver/util.go; real records judge it in tests.
 """
 
-from brolly.release.attribution import LIMIT, RECORD, RULES, Attribution, Portion, Share, attribute, measure
+from brolly.release.attribution import LIMIT, Attribution, Portion, Share, attribute, largest, measure, remedy
 from brolly.release.sizes import Record, record, without
 from brolly.release.storing import Parent, Part, parent
 
 __all__ = [
     "LIMIT",
-    "RECORD",
-    "RULES",
     "Attribution",
     "Parent",
     "Part",
@@ -21,8 +19,10 @@ __all__ = [
     "Record",
     "Share",
     "attribute",
+    "largest",
     "measure",
     "parent",
     "record",
+    "remedy",
     "without",
 ]

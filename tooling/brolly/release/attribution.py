@@ -6,7 +6,6 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from brolly.findings import Rule, Severity
 from brolly.limits import RELEASE_RECORD, Measure
 from brolly.release.sizes import without
 
@@ -17,14 +16,7 @@ if TYPE_CHECKING:
     from brolly.release.sizes import Record
     from brolly.release.storing import Part
 
-TOO_LARGE: Final = Rule("size/release-too-large", Severity.ERROR, "a release record that Kubernetes refuses")
-NEAR_LIMIT: Final = Rule("size/release-near-limit", Severity.WARNING, "a release record near Kubernetes' limit")
-
-RULES: Final = (TOO_LARGE, NEAR_LIMIT)
-
-# the limit that bundles set and tighten under its name, with the rules that speak of records
-RECORD: Final = replace(RELEASE_RECORD, too_large=TOO_LARGE, near=NEAR_LIMIT)
-LIMIT: Final = RECORD.bytes
+LIMIT: Final = RELEASE_RECORD.bytes
 
 
 @dataclass(frozen=True)
@@ -73,15 +65,20 @@ def attribute(record: Record) -> Attribution:
 
 def measure(record: Record, attribution: Attribution, title: str, place: Callable[[str], Location]) -> Measure:
     """Measure a record by its upper bound. `title` names the release; `place` gives where a source is declared."""
-    largest = next((share for share in attribution.shares if share.source), attribution.shares[0])
-    return Measure(
-        RECORD,
-        record.upper_bound,
-        f"the release record of {title}, at most,",
-        place(largest.source),
-        label=f"{_shown(largest.size)} of it come from here{_mostly(largest)}",
-        hint=_remedy(record, largest),
-    )
+    label, hint = remedy(record, attribution)
+    what = f"the release record of {title}, at most,"
+    return Measure(RELEASE_RECORD, record.upper_bound, what, place(largest(attribution).source), label, hint)
+
+
+def largest(attribution: Attribution) -> Share:
+    """Give the dependency that adds most; the chart itself if there is none."""
+    return next((share for share in attribution.shares if share.source), attribution.shares[0])
+
+
+def remedy(record: Record, attribution: Attribution) -> tuple[str, str]:
+    """Say in words what the largest dependency adds, and what to do about it, with the saving measured."""
+    most = largest(attribution)
+    return f"{_shown(most.size)} of it come from here{_mostly(most)}", _remedy(record, most)
 
 
 def _costs(record: Record) -> dict[Part, int]:

@@ -18,20 +18,22 @@ if TYPE_CHECKING:
     from brolly.rendering import Rendering
 
 # Fitted to real records of public charts, alone and in umbrellas: docs/fidelity.md has the figures. Go's compressor
-# finds no repetition of three bytes; zlib does, and base64 text is full of them: hence the share of the files
-_EXPECTED: Final = (0.997, 0.012)
-_AT_MOST: Final = (1.008, 0.015)
-_FILES_START: Final = 100
+# takes no repetition of three bytes, zlib does: it gains where text is base64, and loses in prose. With
+# Z_FILTERED zlib takes none under six, so the two lengths tell how much that weighs, and which way
+_EXPECTED: Final = 0.992
+_IF_SHORT_ONES_GAIN: Final = 0.36
+_IF_SHORT_ONES_LOSE: Final = 0.75
+_AT_MOST: Final = 1.0115
 # bytes before base64. A name and a namespace, times of hooks and of an upgrade, and a word on how it went
-_ANY_RELEASE: Final = 450
+_ANY_RELEASE: Final = 350
 # a longer name or namespace where one is written, counted at most so many times for each object: as words they may
 # stand for something else
-_EACH_NAME: Final = 1.4
+_EACH_NAME: Final = 1.1
 _NAMES: Final = 5
 _NAMESPACES: Final = 3
 # what a name turns into inside of base64, of which there are three forms; a certificate is made for several host names
 _NAME_IN_BASE64: Final = 300
-_CERTIFICATE: Final = 250
+_CERTIFICATE: Final = 200
 _CERTIFICATES: Final = 4
 _ENCODED: Final = re.compile(rb"[A-Za-z0-9+/]{16,}={0,2}")
 
@@ -70,11 +72,17 @@ def without(record: Record, source: str) -> Record:
 
 
 def _packed(name: str, namespace: str, parts: tuple[Part, ...]) -> Record:
-    packed, total = _packed_length(parts), _length(parts)
-    files = _length(part for part in parts if part.what == "files") / total
-    size = packed * (_EXPECTED[0] + _EXPECTED[1] * files) + _FILES_START * files
-    bound = packed * (_AT_MOST[0] + _AT_MOST[1] * files) + _ANY_RELEASE + _other_names(name, namespace, parts)
-    return Record(_base64_length(size), _base64_length(bound), name, namespace, parts)
+    packed = _packed_by_go(parts)
+    bound = packed * _AT_MOST + _ANY_RELEASE + _other_names(name, namespace, parts)
+    return Record(_base64_length(packed), _base64_length(bound), name, namespace, parts)
+
+
+def _packed_by_go(parts: Iterable[Part]) -> float:
+    """Estimate the length of Go's gzip from two of zlib's."""
+    text = b"".join(part.json for part in parts)
+    short, long = (_packed_length(text, strategy) for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED))
+    gain = long / short - 1
+    return short * (_EXPECTED + (_IF_SHORT_ONES_GAIN if gain > 0 else _IF_SHORT_ONES_LOSE) * gain)
 
 
 def _other_names(name: str, namespace: str, parts: Iterable[Part]) -> float:
@@ -104,16 +112,12 @@ def _inside_secrets(name: str, namespace: str, parts: Iterable[Part]) -> int:
     return found * _NAME_IN_BASE64 + min(len(certificates), _CERTIFICATES) * _CERTIFICATE
 
 
-def _packed_length(parts: Iterable[Part]) -> int:
+def _packed_length(text: bytes, strategy: int) -> int:
     # Go closes a block after 16384 symbols, as zlib does with this amount of memory
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15, 8)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15, 8, strategy)
     # the header of gzip has 10 bytes, a checksum and a length follow
-    return 18 + sum(len(packer.compress(part.json)) for part in parts) + len(packer.flush())
+    return 18 + len(packer.compress(text)) + len(packer.flush())
 
 
 def _base64_length(size: float) -> int:
     return (math.ceil(size) + 2) // 3 * 4
-
-
-def _length(parts: Iterable[Part]) -> int:
-    return sum(len(part.json) for part in parts)

@@ -289,14 +289,17 @@ class Repositories:
         doing = f"reading the index of {shown(base)}"
         self._require_network(doing)
         self._progress(doing)
-        content = self._fresh(_index_url(base), self._credential(repository), doing)
+        url = _index_url(base)
+        content, headers = self._fresh(url, self._credential(repository), doing)
         try:
-            return Index(content)
+            index = Index(content)
         except IndexFault as error:
             raise _unusable(base, error) from error
+        self._remember(url, headers, content)
+        return index
 
-    def _fresh(self, url: str, credential: Credential | None, doing: str) -> bytes:
-        """Read a URL, or learn that what the cache has is what the server has."""
+    def _fresh(self, url: str, credential: Credential | None, doing: str) -> tuple[bytes, Mapping[str, str]]:
+        """Read a URL, or learn that what the cache has is what the server has; gives the headers that go with it."""
         note, kept = self._remembered(url)
         headers = {
             name: note[key]
@@ -309,9 +312,8 @@ class Repositories:
         if answer.status == 304:
             if kept is None:
                 raise WorldError(f"{doing}: the server says that nothing changed, though it was not asked that")
-            return kept
-        self._remember(url, answer.headers, answer.content)
-        return answer.content
+            return kept, {}
+        return answer.content, answer.headers
 
     def _remembered(self, url: str) -> tuple[dict[str, str], bytes | None]:
         note: Any = json.loads(self._cache.note(_NOTE, url) or b"{}")

@@ -1,0 +1,90 @@
+"""The shop of a run, opened and closed: caches, repositories, engines, the progress display."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import closing, contextmanager, nullcontext
+from typing import TYPE_CHECKING, TypeVar
+
+from brolly import console, workspace
+from brolly.commands.run import find_workspace, open_results
+from brolly.pipeline.settings import settings_of
+from brolly.pipeline.shop import Engines, Shop
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+    from brolly.findings import Finding
+    from brolly.registry import Patience
+    from brolly.repositories import Repositories
+    from brolly.workspace import Workspace
+
+_Made = TypeVar("_Made")
+
+
+@contextmanager
+def open_shop(
+    args: argparse.Namespace, title: str, *, needs_engine: bool = False
+) -> Iterator[tuple[Shop, tuple[Finding, ...]]]:
+    """Open what a run needs, and close it: the caches, the engines, the progress display."""
+    space = find_workspace(args)
+    settings, found = settings_of(space, getattr(args, "address", "") or "", workspace.epoch(os.environ))
+    jobs = args.jobs or os.cpu_count() or 1
+    engines = _engines(jobs) if needs_engine else None
+    shown = args.output == "text" and not args.quiet
+    results = open_results(args)
+    with (
+        closing(engines) if engines else nullcontext(),
+        console.progress(title, is_quiet=not shown) as progress,
+    ):
+        repositories = _once(lambda: _repositories(args, space, progress))
+        yield Shop(space, settings, repositories, results, engines, jobs, progress), found
+
+
+def _once(make: Callable[[], _Made]) -> Callable[[], _Made]:
+    """Make a thing at the first call, whichever thread that comes from."""
+    lock, made = threading.Lock(), list[_Made]()
+
+    def give() -> _Made:
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
+
+    return give
+
+
+def patience(args: argparse.Namespace) -> Patience:
+    """Give how long servers are waited for, and how often they are asked: --timeout and --retries."""
+    from brolly.registry import Patience
+
+    usual = Patience()
+    read = args.timeout if args.timeout is not None else usual.read
+    tries = usual.tries if args.retries is None else args.retries + 1
+    return Patience(connect=min(read, usual.connect), read=read, tries=tries)
+
+
+def _repositories(args: argparse.Namespace, space: Workspace, progress: Callable[[str, str], None]) -> Repositories:
+    from brolly.cache import Cache, default_path
+    from brolly.registry.remote import OciRegistry
+    from brolly.repositories import Repositories
+    from brolly.repositories.credentials import from_environ, from_helm
+
+    credentials = from_helm(os.environ) | from_environ(space.config.repositories, os.environ)
+    plain = True if args.plain_http else None  # None: for this machine only
+    return Repositories(
+        Cache(default_path(os.environ)),
+        registry=lambda host: OciRegistry(host, plain_http=plain, patience=patience(args)),
+        credentials=credentials,
+        offline=args.offline,
+        patience=patience(args),
+        progress=lambda text: progress("", text),
+    )
+
+
+def _engines(jobs: int) -> Engines | None:
+    from brolly.engine import Engine
+
+    return Engines(Engine, jobs) if Engine.available() else None

@@ -1,0 +1,125 @@
+"""What is known of a release once Helm's engine has answered: small enough to be kept, enough for every check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from brolly import release
+from brolly.rendering import EngineFailure, LintReport, Rendering
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from brolly.chart import Chart
+
+# up to here nobody needs a remedy, and to measure one costs another compression
+_REMEDY_FROM = 512 << 10
+
+
+class ObjectFacts(msgspec.Struct, frozen=True, array_like=True):
+    """One rendered object: what it is, the template that made it, and its sizes in bytes of JSON.
+
+    `data` counts the values of a ConfigMap or a Secret (decoded), `annotations` keys and values of annotations.
+    """
+
+    api_version: str
+    kind: str
+    name: str
+    namespace: str
+    source: str
+    size: int = 0
+    data: int = 0
+    annotations: int = 0
+    is_hook: bool = False
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        """What makes it one object to Kubernetes: group, kind, namespace and name."""
+        return self.api_version.rpartition("/")[0], self.kind, self.namespace, self.name
+
+
+class RecordFacts(msgspec.Struct, frozen=True, array_like=True):
+    """A release record: its size and upper bound, what every dependency adds ("" is the chart itself), a remedy."""
+
+    size: int
+    upper_bound: int
+    shares: tuple[tuple[str, int], ...]
+    label: str = ""
+    hint: str = ""
+
+
+class ReleaseFacts(msgspec.Struct, frozen=True, array_like=True):
+    """What Helm's engine says of a release with one set of values; nothing where it was not asked."""
+
+    lint: LintReport | None = None
+    lint_failure: EngineFailure | None = None
+    failure: EngineFailure | None = None
+    objects: tuple[ObjectFacts, ...] = ()
+    record: RecordFacts | None = None
+
+
+def of_release(
+    lint: LintReport | EngineFailure,
+    rendering: Rendering | EngineFailure,
+    chart: Chart,
+    package: bytes,
+    given: Mapping[str, Any],
+    *,
+    name: str,
+    namespace: str,
+) -> ReleaseFacts:
+    """Draw the facts from Helm's answers; `given` is what is set on top of the chart's defaults."""
+    report = lint if isinstance(lint, LintReport) else None
+    lint_failure = None if isinstance(lint, LintReport) else lint
+    if isinstance(rendering, EngineFailure):
+        return ReleaseFacts(report, lint_failure, rendering)
+    record = _record(chart, package, rendering, given, name, namespace)
+    return ReleaseFacts(report, lint_failure, None, tuple(_objects(rendering)), record)
+
+
+def _record(
+    chart: Chart, package: bytes, rendering: Rendering, given: Mapping[str, Any], name: str, namespace: str
+) -> RecordFacts:
+    record = release.record(release.parent(chart, package), rendering, given, name=name, namespace=namespace)
+    attribution = release.attribute(record)
+    shares = tuple((share.source, share.size) for share in attribution.shares)
+    if record.upper_bound < _REMEDY_FROM:
+        return RecordFacts(record.size, record.upper_bound, shares)
+    label, hint = release.remedy(record, attribution)
+    return RecordFacts(record.size, record.upper_bound, shares, label, hint)
+
+
+def _objects(rendering: Rendering) -> Iterator[ObjectFacts]:
+    for manifests, is_hook in ((rendering.manifests, False), (rendering.hooks, True)):
+        for manifest in manifests:
+            data: Mapping[str, Any] = manifest.data or {}
+            yield ObjectFacts(
+                manifest.api_version,
+                manifest.kind,
+                manifest.name,
+                manifest.namespace,
+                manifest.source,
+                len(msgspec.json.encode(data)),
+                _data_size(data) if manifest.kind in {"ConfigMap", "Secret"} else 0,
+                _annotations_size(data),
+                is_hook,
+            )
+
+
+def _data_size(data: Mapping[str, Any]) -> int:
+    """Count what Kubernetes counts: decoded bytes of a Secret's data, characters of texts."""
+    texts = {**_table(data.get("data")), **_table(data.get("stringData"))}
+    encoded = {**_table(data.get("binaryData")), **(_table(data.get("data")) if data.get("kind") == "Secret" else {})}
+    plain = sum(len(str(text).encode()) for key, text in texts.items() if key not in encoded)
+    return plain + sum(len(str(text)) * 3 // 4 for text in encoded.values())
+
+
+def _annotations_size(data: Mapping[str, Any]) -> int:
+    annotations = _table(_table(data.get("metadata")).get("annotations"))
+    return sum(len(str(key).encode()) + len(str(text).encode()) for key, text in annotations.items())
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
