@@ -9,7 +9,6 @@ its environment at its start, and must not be loaded in a process that forks.
 from __future__ import annotations
 
 import base64
-import contextlib
 import gzip
 import json
 import os
@@ -562,10 +561,14 @@ class Installer:
         name: str,
         namespace: str = "default",
         kinds: Iterable[Kind] = (),
+        upgrades: int = 0,
     ) -> tuple[list[bytes], str]:
-        """Install a chart into the emptied server: the records that were stored, the last one last; and the fault."""
+        """Install a chart into the emptied server: the records that were stored, the last one last; and the fault.
+
+        It is upgraded to itself so many times.
+        """
         self._server.reset(kinds)
-        request = [base64.b64encode(package).decode(), dict(values), name, namespace]
+        request = [base64.b64encode(package).decode(), dict(values), name, namespace, upgrades]
         requests, answers = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
         requests.write(json.dumps(request).encode() + b"\n")
         requests.flush()
@@ -583,18 +586,18 @@ def _serve(url: str) -> None:
     context = {"name": "x", "context": {"cluster": "x", "user": "x"}}
     config = {"apiVersion": "v1", "kind": "Config", "current-context": "x", "users": [{"name": "x", "user": {}}]}
     text = json.dumps({**config, "clusters": [cluster], "contexts": [context]})
-    install: Callable[..., Any]
     for line in sys.stdin.buffer:
-        package, values, name, namespace = json.loads(line)
+        package, values, name, namespace, upgrades = json.loads(line)
         fault = ""
-        with contextlib.ExitStack() as stack:
-            try:
-                chart = stack.enter_context(helm_python.Chart.load_archive(base64.b64decode(package)))
-                to = helm_python.Config(kubeconfig_content=text, namespace=namespace, qps=10000, burst_limit=10000)
-                install = stack.enter_context(to).install
-                install(chart, name, values, namespace=namespace, timeout=60)
-            except helm_python.HelmError as error:
-                fault = str(error) or type(error).__name__
+        try:
+            with helm_python.Config(kubeconfig_content=text, namespace=namespace, qps=10000, burst_limit=10000) as to:
+                acts: list[Callable[..., Any]] = [to.install, *[to.upgrade] * upgrades]
+                for act in acts:
+                    # a handle is good for one time: Helm changes the chart
+                    with helm_python.Chart.load_archive(base64.b64decode(package)) as chart:
+                        act(chart, name, values, namespace=namespace, timeout=60)
+        except helm_python.HelmError as error:
+            fault = str(error) or type(error).__name__
         answers.write(json.dumps(fault).encode() + b"\n")
         answers.flush()
 

@@ -242,7 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_file(self, repository: ChartRepository, content: bytes, fault: Fault, headers: Mapping[str, str]) -> None:
         etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
         said = {"ETag": etag} if repository.etags else {}
-        if repository.etags and headers.get("if-none-match") == etag:
+        if repository.etags and not fault.change and headers.get("if-none-match") == etag:
             self._send(304, said, b"")
             return
         if fault.change == "garbage":

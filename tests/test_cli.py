@@ -129,10 +129,11 @@ def test_every_option_has_an_environment_variable() -> None:
     """Each value is one that shows: the parsed arguments are those of the typed option."""
     values = {
         "--output": "json", "--color": "always", "--jobs": "3", "--timeout": "2.5", "--retries": "1", "--root": "x",
-        "--address": "oci://a/b", "--to": "oci://a/b", "--output-dir": "x", "--values": "x.yaml", "--upgrade": "a",
+        "--days": "9", "--address": "oci://a/b", "--to": "oci://a/b", "--output-dir": "x", "--values": "x.yaml",
+        "--upgrade": "a",
     }  # fmt: skip
     for command in COMMANDS:
-        tail = ["bundle"] if command == "schema" else []
+        tail = {"schema": ["bundle"], "cache": ["prune"]}.get(command, [])
         for action in options(command):
             name = action.option_strings[-1]
             if name == "--help":
@@ -367,7 +368,7 @@ def test_ctrl_c_in_a_build_leaves_dist_as_it_was_and_no_process(
     temporary.mkdir()
     space.environ["TMPDIR"] = str(temporary)
     before = space.state()
-    process = space.start("build", "-j", "4")
+    process = space.start("build", "-j", "4", "--no-cache")
     code, err, took = interrupt(process, repository.requests)  # type: ignore[arg-type]
     assert (code, err) == (130, "interrupted\n")
     assert took < 5

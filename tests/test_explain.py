@@ -44,7 +44,7 @@ def test_a_title_fits_into_a_line_of_the_list(rule: Rule) -> None:
 
 def test_each_rule_has_a_page_and_each_page_a_rule() -> None:
     pages = (path.relative_to(PAGES) for path in PAGES.rglob("*") if path.is_file())
-    assert sorted(path.as_posix() for path in pages) == [f"{code}.md" for code in CODES]
+    assert sorted(path.as_posix() for path in pages) == sorted(f"{code}.md" for code in CODES)
 
 
 @pytest.mark.parametrize("code", EACH_CODE)

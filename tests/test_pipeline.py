@@ -29,7 +29,8 @@ def test_build_writes_a_layout_the_files_and_a_report(helm: Workspace) -> None:
         ["flux", "1.0.0", "kustomize", "built"], ["umbrella", "1.0.0", "umbrella", "built"],
     ]  # fmt: skip
     assert sorted(path.name for path in helm.dist.iterdir() if path.name[0] != ".") == [
-        "flux-1.0.0", "flux-1.0.0.values.md", "oci", "report.json", "umbrella-1.0.0.tgz", "umbrella-1.0.0.values.md",
+        "flux-1.0.0", "flux-1.0.0.values.md", "flux-1.0.0.values.schema.json", "oci", "report.json",
+        "umbrella-1.0.0.tgz", "umbrella-1.0.0.values.md", "umbrella-1.0.0.values.schema.json",
     ]  # fmt: skip
     report = json.loads((helm.dist / "report.json").read_text())
     jsonschema.Draft202012Validator(outcome.json_schema()).validate(report)
@@ -48,12 +49,61 @@ def test_build_writes_a_layout_the_files_and_a_report(helm: Workspace) -> None:
     assert all(digest(path) == path.name for path in blobs)
 
 
-def test_a_second_build_rewrites_nothing(space: Workspace) -> None:
+def test_a_second_build_says_unchanged_and_a_third_rewrites_nothing_at_all(space: Workspace) -> None:
     two_targets(space)
     space.good("build")
-    before = times(space.dist)
+    built = times(space.dist)
+    assert [line.split()[3] for line in space.good("build").out.splitlines()] == ["unchanged", "unchanged"]
+    unchanged = times(space.dist)
+    assert {name for name, time in unchanged.items() if time != built[name]} == {"report.json"}
     space.good("build")
-    assert times(space.dist) == before
+    assert times(space.dist) == unchanged
+
+
+@pytest.mark.parametrize("option", [[], ["--no-cache"]])
+def test_what_dist_lost_comes_back(option: list[str], space: Workspace) -> None:
+    two_targets(space)
+    space.good("build")
+    before = {path: path.read_bytes() for path in space.dist.rglob("*") if path.is_file()}
+    (space.dist / "umbrella-1.0.0.tgz").unlink()
+    (space.dist / "flux-1.0.0/kustomization.yaml").write_text("edited")
+    (space.dist / "flux-1.0.0/stray.yaml").write_text("a: 1")
+    blob = next(path for path in space.dist.rglob("blobs/sha256/*") if path.stat().st_size > 5000)
+    blob.write_bytes(b"damaged")
+    space.good("build", *option)
+    assert {path: path.read_bytes() for path in space.dist.rglob("*") if path.is_file()} == before
+
+
+def test_a_damaged_result_is_made_again(space: Workspace) -> None:
+    two_targets(space)
+    space.good("build")
+    for path in space.cache.rglob("notes/*/*"):
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert [line.split()[3] for line in space.good("build").out.splitlines()] == ["built", "built"]
+    assert [line.split()[3] for line in space.good("build").out.splitlines()] == ["unchanged", "unchanged"]
+
+
+def test_results_whose_content_is_gone_are_made_again(space: Workspace) -> None:
+    two_targets(space)
+    space.good("build")
+    for path in space.cache.rglob("sha256/*/*"):
+        path.unlink()
+    assert space.good("build").out.split()[3] == "unchanged"
+    (space.dist / "umbrella-1.0.0.tgz").unlink()
+    assert [line.split()[3] for line in space.good("build").out.splitlines()] == ["unchanged", "built"]
+
+
+def test_an_outcome_belongs_to_all_that_went_in(space: Workspace) -> None:
+    two_targets(space)
+    space.good("build")
+    for change in ("values.yaml", "overlays/new.yaml"):
+        (space.root / "bundles/umbrella" / change).parent.mkdir(exist_ok=True)
+        (space.root / "bundles/umbrella" / change).write_text("greeter: {greeting: salve}\n")
+        words = [line.split()[3] for line in space.good("build").out.splitlines()]
+        assert words == ["unchanged", "built"], change
+    assert [line.split()[3] for line in space.good("build", "--address", "oci://a.example/b").out.splitlines()] == [
+        "built", "built",
+    ]  # fmt: skip
 
 
 def test_check_writes_nothing(space: Workspace) -> None:

@@ -65,11 +65,15 @@ def test_json_tells_each_artifact_and_nothing_else(built: Workspace, docker: str
 
 def shop_of(space: Workspace) -> Any:
     from brolly import workspace
-    from brolly.pipeline.shop import Shop, settings_of
+    from brolly.cache import Cache
+    from brolly.pipeline.settings import settings_of
+    from brolly.pipeline.shop import Shop
+    from brolly.results import Results
 
     found = workspace.find(space.root)
     settings, _ = settings_of(found, "", 0)
-    return Shop(found, settings, lambda: pytest.fail("publishing needs no repository"))
+    results = Results(Cache(space.cache))
+    return Shop(found, settings, lambda: pytest.fail("publishing needs no repository"), results)
 
 
 def test_blobs_come_first_and_the_tag_last(built: Workspace) -> None:
@@ -131,7 +135,7 @@ def test_equal_inputs_of_another_brolly_are_tolerated_with_a_warning(
     first = digest_of(built, "umbrella")
     annotations = helm._annotations
     monkeypatch.setattr(helm, "_annotations", lambda *args: {**annotations(*args), "made": "by a newer Brolly"})
-    built.good("build", "umbrella")
+    built.good("build", "umbrella", "--no-cache")
     assert digest_of(built, "umbrella") != first
     done = built.good("publish", "umbrella", "--output", "json")
     assert (done.json["published"][0]["status"], done.json["published"][0]["digest"]) == ("unchanged", first)

@@ -242,25 +242,36 @@ def test_the_record_of_the_storefront_is_what_helm_stores_with_each_overlay(judg
     for user in ({}, *(yaml.safe_load(path.read_text()) for path in overlays)):
         predicted, records = judge.predict(storefront, user), judge.install(storefront, user)
         assert_same(predicted, records[-1])
-        long = judge.install(storefront, user, name=LONG_NAME, namespace=LONG_NAMESPACE)
-        assert max(map(len, records + long)) <= predicted.upper_bound
-        assert abs(predicted.size / len(records[-1]) - 1) < 0.03
+        assert max(map(len, records)) <= predicted.upper_bound
+        assert abs(predicted.size / len(records[-1]) - 1) < 0.02
+
+
+def test_the_bound_of_the_storefront_holds_for_the_longest_names(judge: Judge, storefront: bytes) -> None:
+    long = judge.install(storefront, {}, name=LONG_NAME, namespace=LONG_NAMESPACE)
+    assert max(map(len, long)) <= judge.predict(storefront, {}).upper_bound
+
+
+def test_the_bound_of_the_storefront_holds_for_upgrades(judge: Judge, storefront: bytes) -> None:
+    known = kinds(judge.render(storefront, {}, "shop"))
+    records, fault = judge.installer.install(storefront, {}, name="shop", kinds=known, upgrades=2)
+    assert (fault, max(decoded(one)["version"] for one in records)) == ("", 3)
+    assert max(map(len, records)) <= judge.predict(storefront, {}).upper_bound
 
 
 def test_the_record_of_a_single_chart_is_what_helm_stores(judge: Judge, greeter: bytes) -> None:
-    user = {"replicaCount": 1, "greeting": "<Hallo> & grüezi"}
+    user = {"global": {"audience": "<Hallo> & grüezi"}, "serviceAccount": {"annotations": {"a": "1"}}}
     predicted, records = judge.predict(greeter, user, name="hello-1"), judge.install(greeter, user, name="hello-1")
     assert_same(predicted, records[-1])
     assert max(map(len, records)) <= predicted.upper_bound
 
 
-def test_files_keep_the_times_of_the_package_to_the_nanosecond_and_an_empty_schema_is_none(judge: Judge) -> None:
+def test_files_keep_the_times_of_the_package_to_the_nanosecond(judge: Judge) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz", format=tarfile.PAX_FORMAT) as tar:
         for place, (name, text) in enumerate(
             {
-                "./demo/Chart.yaml": "apiVersion: v1\nname: demo\nversion: 1.0.0\n",
-                "demo/values.schema.json": "",
+                "demo/Chart.yaml": "apiVersion: v1\nname: demo\nversion: 1.0.0\n",
+                "demo/values.schema.json": "{}",
                 "demo/requirements.yaml": "# none\n",
                 "demo/templates/a.yaml": config_map("a"),
                 "demo/docs/b.md": "b",
@@ -277,19 +288,19 @@ def test_files_keep_the_times_of_the_package_to_the_nanosecond_and_an_empty_sche
 # -- sizes ------------------------------------------------------------------------------------------------------------
 
 
-def large(seed: int, *, objects: int, own: int) -> bytes:
-    """Make an umbrella whose record is over 50 KiB: objects of a subchart, and own files of so many KiB."""
-    words = random.Random(seed)
-    vocabulary = ["".join(words.choices("abcdefghijklmnopqrstuvwxyz", k=words.randint(3, 11))) for _ in range(2000)]
+def large(seed: int, *, objects: int, words: int, own: int) -> bytes:
+    """Make an umbrella of a subchart's objects, with so many words each, and of so many KiB of own files."""
+    chosen = random.Random(seed)
+    vocabulary = ["".join(chosen.choices("abcdefghijklmnopqrstuvwxyz", k=chosen.randint(3, 11))) for _ in range(2000)]
 
     def prose(count: int) -> str:
-        return " ".join(words.choice(vocabulary) for _ in range(count))
+        return " ".join(chosen.choices(vocabulary, k=count))
 
     template = "\n---\n".join(
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-sub-" + str(place) + "\n"
         "  namespace: {{ .Release.Namespace }}\n  labels:\n    app.kubernetes.io/instance: {{ .Release.Name }}\n"
         "    app.kubernetes.io/name: sub\n    app.kubernetes.io/managed-by: {{ .Release.Service }}\n"
-        "data:\n  host: sub.{{ .Release.Namespace }}.svc.cluster.local\n  text: " + prose(words.randint(20, 160))
+        "data:\n  host: sub.{{ .Release.Namespace }}.svc.cluster.local\n  text: " + prose(words)
         for place in range(objects)
     )
     files: dict[str, bytes | str] = {
@@ -304,27 +315,42 @@ def large(seed: int, *, objects: int, own: int) -> bytes:
     return package(files, "big")
 
 
-@pytest.mark.parametrize(("seed", "objects", "own"), [(1, 400, 0), (2, 60, 200), (3, 200, 60), (4, 1500, 5)])
+@pytest.mark.parametrize(
+    ("objects", "words", "own"),
+    [
+        pytest.param(60, 700, 0, id="prose"),
+        pytest.param(20, 90, 140, id="base64"),
+        pytest.param(50, 400, 70, id="both"),
+    ],
+)
 def test_the_bound_of_a_large_record_holds_for_the_longest_names_and_is_near(
-    judge: Judge, seed: int, objects: int, own: int
+    judge: Judge, objects: int, words: int, own: int
 ) -> None:
-    content = large(seed, objects=objects, own=own)
+    content = large(7, objects=objects, words=words, own=own)
     predicted, records = judge.predict(content, {}), judge.install(content, {})
     long = judge.install(content, {}, name=LONG_NAME, namespace=LONG_NAMESPACE)
     real = len(records[-1])
     assert real > LARGE
     assert max(map(len, records + long)) <= predicted.upper_bound <= 1.04 * real
-    assert abs(predicted.size / real - 1) < 0.02
+    assert abs(predicted.size / real - 1) < 0.015
+
+
+def test_the_bound_holds_where_names_weigh_most(judge: Judge) -> None:
+    content = large(8, objects=250, words=60, own=0)
+    predicted = judge.predict(content, {})
+    long = judge.install(content, {}, name=LONG_NAME, namespace=LONG_NAMESPACE)
+    assert len(long[-1]) > 1.04 * predicted.size
+    assert max(map(len, long)) <= predicted.upper_bound <= 1.04 * len(long[-1])
 
 
 def test_kubernetes_refuses_a_record_over_the_limit_and_the_bound_knows(judge: Judge) -> None:
-    noise = random.Random(5).randbytes(760_000)
+    noise = random.Random(5).randbytes(800_000)
     files: dict[str, bytes | str] = {"Chart.yaml": "apiVersion: v2\nname: demo\nversion: 1.0.0\n"}
 
     def with_noise(size: int) -> bytes:
         return package({**files, "noise.bin": noise[:size]}, "demo")
 
-    fits, too_large = with_noise(570_000), with_noise(760_000)
+    fits, too_large = with_noise(570_000), with_noise(800_000)
     assert len(judge.install(fits, {})[-1]) <= judge.predict(fits, {}).upper_bound <= MAX_SECRET == release.LIMIT
     records, fault = judge.installer.install(too_large, {}, name="shop")
     assert records == []
@@ -391,7 +417,7 @@ def test_a_record_without_its_largest_dependency_is_as_much_smaller_as_was_attri
 
 
 def test_a_record_over_the_limit_is_measured_at_its_largest_dependency_with_what_a_remedy_saves() -> None:
-    record = example(3500)
+    record = example(4000)
     place = Location("bundles/top/bundle.yaml", 7, 5)
     measure = release.measure(record, release.attribute(record), "top", {"big": place}.__getitem__)
     (finding,) = limits.check([measure], limits.policy({}, {}))
@@ -402,7 +428,7 @@ def test_a_record_over_the_limit_is_measured_at_its_largest_dependency_with_what
 
 
 def test_a_record_near_the_limit_is_a_warning_and_a_small_one_is_nothing() -> None:
-    record = example(2900)
+    record = example(3400)
     found = [
         list(limits.check([release.measure(one, release.attribute(one), "top", Location)], limits.policy({}, {})))
         for one in (record, example())

@@ -196,6 +196,28 @@ def test_a_damaged_index_in_the_cache_is_downloaded_anew(server: ChartRepository
     assert "if-none-match" not in server.requests[-1].headers
 
 
+def test_an_index_that_helm_cannot_use_is_not_kept(server: ChartRepository, cache: Cache) -> None:
+    """A sign-in page comes with the tag of the index it stands for: kept, it would be called unchanged for ever."""
+    server.add("podinfo", "1.0.0")
+    server.faults["/index.yaml"] = faulty.GARBAGE
+    with pytest.raises(WorldError, match="Helm cannot use it"):
+        _repositories(cache).versions(server.url, "podinfo")
+    assert not [path for path in cache.root.rglob("*") if path.is_file()]
+    server.faults.clear()
+    assert _repositories(cache).find(server.url, "podinfo", "*").version == "1.0.0"
+
+
+def test_an_index_that_helm_cannot_use_leaves_the_one_that_was_kept(server: ChartRepository, cache: Cache) -> None:
+    server.add("podinfo", "1.0.0")
+    _repositories(cache).versions(server.url, "podinfo")
+    server.faults["/index.yaml"] = faulty.GARBAGE
+    with pytest.raises(WorldError, match="Helm cannot use it"):
+        _repositories(cache).versions(server.url, "podinfo")
+    server.faults.clear()
+    assert _repositories(cache).find(server.url, "podinfo", "*").version == "1.0.0"
+    assert "if-none-match" in server.requests[-1].headers
+
+
 def test_a_server_that_calls_an_unknown_index_unchanged_is_told(server: ChartRepository, charts: Repositories) -> None:
     server.faults["/index.yaml"] = faulty.status(304)
     with pytest.raises(WorldError, match="nothing changed, though it was not asked"):

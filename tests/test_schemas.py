@@ -504,7 +504,7 @@ def test_all_violations_come_sorted_by_route_with_indices_as_numbers() -> None:
     schema = {"properties": {"l": {"items": {"type": "string"}}, "a": {"enum": ["x", "y"]}}, "required": ["r", "s"]}
     found = judge(dumped(schema), {"l": [1] * 11, "a": "z"})
     assert [item.route for item in found] == [(), ("a",), *(("l", index) for index in range(11))]
-    assert found[0].message == '"r", "s" is required'
+    assert found[0].message == '"r", "s" are required'
     assert found[1].message == 'must be one of "x", "y"'
 
 

@@ -43,7 +43,7 @@ class Plan(msgspec.Struct, frozen=True):
     growth: int = 0
 
 
-QUICK: Final = Plan(sizes=(1, 10), repeats=(3, 1), others=1)
+QUICK: Final = Plan(sizes=(1, 10), repeats=(1, 1), others=1)
 
 
 def measure_all(plan: Plan, pool: Sequence[generate.Chart], progress: Callable[[str], None]) -> Iterator[Group]:

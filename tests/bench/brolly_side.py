@@ -28,9 +28,9 @@ def program() -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Give this environment without what would change how Brolly works."""
+    """Give this environment without what would change how Brolly works; a crash says where."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("BROLLY_", "SOURCE_DATE"))}
-    return {**kept, **more}
+    return {**kept, "PYTHONFAULTHANDLER": "1", **more}
 
 
 @dataclass(frozen=True)

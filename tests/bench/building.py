@@ -86,7 +86,7 @@ class Builds:
             for work, done in self._done.items()
             if not work.startswith(_HELM) and work != "lock"
         )
-        return Group(title, ("helm, 1 process", "helm, 2 processes"), rows, self._facts(rows), tuple(self._notes()))
+        return Group(title, ("helm", "2 helms"), rows, self._facts(rows), tuple(self._notes()))
 
     def _facts(self, rows: Sequence[Row]) -> dict[str, float]:
         answers = [_sum(done) for done in self._done[_HELM + " 1"]]
@@ -96,7 +96,9 @@ class Builds:
         return {
             "brolly lock, once before, s": statistics.median(done.seconds for done in self._done["lock"]),
             **{f"helm {phase}, s": value for phase, value in seconds.items()},
-            "helm, 1 process / half of its lint and render": _floor(self._done[_HELM + " 1"], seconds),
+            "helm / half of its own lint and render (what two engines can do at best)": _floor(
+                self._done[_HELM + " 1"], seconds
+            ),
             "one edited, more than nothing changed, s": edited - by_work["nothing changed"],
             "each overlay more, s": (overlays - edited) / _OVERLAYS,
             "rendered, MB per bundle": answers[0]["rendered"] / len(self._names) / 1e6,

@@ -36,7 +36,7 @@ def measure_publishing(
         huge = _built(Path(folder, "large"), 1, workers)
         _enlarge(huge.workspace / "dist", large)
         rows.append(_row(f"one of {large / 1e6:.0f} MB", huge, repeats))
-    return Group("publish", ("requests, 1 thread", f"requests, {workers} threads"), tuple(rows))
+    return Group("publish", ("requests", f"{workers} threads"), tuple(rows))
 
 
 def _built(folder: Path, count: int, workers: int) -> Side:

@@ -42,9 +42,6 @@ RENDER: Final = Rule("helm/render", Severity.ERROR, "Helm cannot render a releas
 ENGINE: Final = Rule("helm/engine", Severity.ERROR, "Helm's engine gave no answer")
 NO_ENGINE: Final = Rule("helm/no-engine", Severity.WARNING, "lint and render were left out: Helm's engine is not here")
 
-# failures that may not come again
-PASSING: Final = {"timeout", "memory", "crash", "other"}
-
 RULES: Final = (
     VALUES_SCHEMA,
     VALUES_TYPE,
@@ -214,7 +211,7 @@ def _known_key(key: str, authored: Authored, known: Sequence[str]) -> str:
     """Suggest a top-level key: the alias of the chart that was named, else the nearest."""
     aliases = [one.alias for one in authored.bundle.dependencies if one.name == key and one.alias]
     if aliases:
-        return f"its alias is the key here: {', '.join(aliases)}"
+        return f"write its alias: {' or '.join(aliases)}"
     return did_you_mean(key, known) or f"keys here: {', '.join(known)}"
 
 

@@ -1,10 +1,14 @@
-"""Conflicts: one object that two components of a bundle both want to own."""
+"""Conflicts: one object that two components of a bundle both want to own.
+
+What Helm does about it, tried with the engine: of two templates Helm 3 refuses the second ("already exists"), Helm 4
+applies both and the last one wins, in a random order of subcharts. A definition in `crds/` that a template renders too
+is refused by both ("exists and cannot be imported into the current release"). Of two in `crds/` one is installed.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from brolly.definition import Target
 from brolly.findings import Finding, Rule, Severity, printable
 
 if TYPE_CHECKING:
@@ -15,44 +19,72 @@ if TYPE_CHECKING:
     from brolly.facts import ObjectFacts, ReleaseFacts
 
 OBJECT: Final = Rule("conflict/object", Severity.ERROR, "two components render the same object")
+CRD: Final = Rule("conflict/crd", Severity.ERROR, "two components own the same custom resource definition")
+SHARED_CRD: Final = Rule("conflict/shared-crd", Severity.WARNING, "two components bring the same definition")
 
-RULES: Final = (OBJECT,)
+RULES: Final = (OBJECT, CRD, SHARED_CRD)
+
+_CRD: Final = "CustomResourceDefinition"
+# kinds of Kubernetes' own that live in no namespace
+_CLUSTER_SCOPED: Final = {
+    "APIService", "CSIDriver", "ClusterRole", "ClusterRoleBinding", _CRD, "IngressClass",
+    "MutatingWebhookConfiguration", "Namespace", "PersistentVolume", "PodSecurityPolicy", "PriorityClass", "RuntimeClass", "StorageClass",
+    "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration",
+}  # fmt: skip
+
+Owner = tuple[str, "ObjectFacts"]
 
 
 def check(authored: Authored, releases: Sequence[tuple[Release, ReleaseFacts]]) -> Iterator[Finding]:
-    """Find objects that are rendered twice with the bundle's defaults: within a release, or by two releases."""
-    owners: dict[tuple[str, str, str, str], tuple[str, ObjectFacts]] = {}
-    said: set[tuple[str, str, str, str]] = set()
+    """Find what is owned twice with the bundle's defaults: within a release, or by two releases."""
+    owners: dict[tuple[str, str, str, str], Owner] = {}
     for release, facts in releases:
+        if release.overlay:
+            continue
         for one in facts.objects:
-            if one.is_hook or not one.name or release.overlay:
+            if one.origin == "hook" or not one.name:
                 continue
-            # what names no namespace lands in the release's; what has none anywhere makes no difference
-            identity = (*one.identity[:2], one.namespace or release.namespace, one.name)
-            first = owners.setdefault(identity, (_key(release, one), one))
-            if first[1] is not one and identity not in said:
-                said.add(identity)
-                yield _finding(authored, first, (_key(release, one), one))
+            mine = (release.key or source_key(one.source), one)
+            first = owners.setdefault(_identity(one, release), mine)
+            if first is not mine:
+                yield _finding(authored, first, mine)
 
 
-def _key(release: Release, one: ObjectFacts) -> str:
-    parts = one.source.split("/")
-    return release.key or (parts[2] if len(parts) > 2 and parts[1] == "charts" else "")
+def source_key(source: str) -> str:
+    """Take the dependency's key out of a template's path, such as `shop/charts/web/templates/x.yaml`."""
+    parts = source.split("/")
+    return parts[2] if len(parts) > 2 and parts[1] == "charts" else ""
 
 
-def _finding(authored: Authored, first: tuple[str, ObjectFacts], second: tuple[str, ObjectFacts]) -> Finding:
-    one = second[1]
+def _identity(one: ObjectFacts, release: Release) -> tuple[str, str, str, str]:
+    """Say what makes it one object to Kubernetes; what names no namespace lands in the release's."""
+    group = one.api_version.rpartition("/")[0]
+    namespace = "" if one.kind in _CLUSTER_SCOPED else one.namespace or release.namespace
+    return group, one.kind, namespace, one.name
+
+
+def _finding(authored: Authored, first: Owner, second: Owner) -> Finding:
     bundle = authored.bundle
+    keys = [dependency.key for dependency in bundle.dependencies]
+    first, second = sorted((first, second), key=lambda owner: keys.index(owner[0]) if owner[0] in keys else -1)
+    rule, what_happens, hint = _judgement(first[1], second[1])
     dependency = bundle.dependency(second[0]) or bundle.dependency(first[0])
-    outcome = (
-        "Helm refuses to install it" if bundle.target is Target.UMBRELLA else "the second release cannot take it over"
-    )
-    owners = " and ".join(dict.fromkeys(printable(key or bundle.name) for key in (first[0], second[0])))
-    what = f"{one.kind} {printable(one.name)}" + (f" in namespace {one.namespace}" if one.namespace else "")
-    both = f"both {owners} render" if " and " in owners else f"{owners} renders twice"
-    return OBJECT.finding(
-        f"{both} {what}: {outcome}",
+    owners = list(dict.fromkeys(printable(key or bundle.name) for key in (first[0], second[0])))
+    who = f"both {owners[0]} and {owners[1]} have" if len(owners) > 1 else f"{owners[0]} has twice"
+    return rule.finding(
+        f"{who} the {second[1].kind} {printable(second[1].name)}: {what_happens}",
         authored.definition.location(dependency.route if dependency else ("name",)),
-        label=f"the other is {printable(first[1].source)}",
-        hint="switch it off in the values of one of them",
+        label=f"the other one is in {printable(first[1].source)}",
+        hint=hint,
     )
+
+
+def _judgement(first: ObjectFacts, second: ObjectFacts) -> tuple[Rule, str, str]:
+    origins = {first.origin, second.origin}
+    if second.kind == _CRD and origins == {"crd"}:
+        if first.digest == second.digest:
+            return SHARED_CRD, "Helm installs it once, and upgrades it never", "keep an eye on it when one is upgraded"
+        return CRD, "they differ, and Helm installs one of them at random", "take versions whose definitions are equal"
+    if second.kind == _CRD:
+        return CRD, "Helm refuses to install it", "switch the definitions off in the values of one of them"
+    return OBJECT, "the one that is applied last wins, or is refused", "switch it off in the values of one of them"

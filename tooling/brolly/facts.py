@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import hashlib
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from brolly import release
-from brolly.rendering import EngineFailure, LintReport, Rendering
+from brolly import document, release
+from brolly.rendering import EngineFailure, LintReport, Rendering, split_documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,13 +16,16 @@ if TYPE_CHECKING:
     from brolly.chart import Chart
 
 # up to here nobody needs a remedy, and to measure one costs another compression
-_REMEDY_FROM = 512 << 10
+_REMEDY_FROM: Final = 512 << 10
+
+Origin = Literal["manifest", "hook", "crd"]
 
 
 class ObjectFacts(msgspec.Struct, frozen=True, array_like=True):
     """One rendered object: what it is, the template that made it, and its sizes in bytes of JSON.
 
     `data` counts the values of a ConfigMap or a Secret (decoded), `annotations` keys and values of annotations.
+    `origin` says how Helm treats it; `digest` is that of its content.
     """
 
     api_version: str
@@ -32,7 +36,8 @@ class ObjectFacts(msgspec.Struct, frozen=True, array_like=True):
     size: int = 0
     data: int = 0
     annotations: int = 0
-    is_hook: bool = False
+    origin: Origin = "manifest"
+    digest: str = ""
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
@@ -92,20 +97,32 @@ def _record(
 
 
 def _objects(rendering: Rendering) -> Iterator[ObjectFacts]:
-    for manifests, is_hook in ((rendering.manifests, False), (rendering.hooks, True)):
-        for manifest in manifests:
-            data: Mapping[str, Any] = manifest.data or {}
-            yield ObjectFacts(
-                manifest.api_version,
-                manifest.kind,
-                manifest.name,
-                manifest.namespace,
-                manifest.source,
-                len(msgspec.json.encode(data)),
-                _data_size(data) if manifest.kind in {"ConfigMap", "Secret"} else 0,
-                _annotations_size(data),
-                is_hook,
-            )
+    for manifest in rendering.manifests:
+        yield _object(manifest.data or {}, manifest.source, "manifest")
+    for hook in rendering.hooks:
+        yield _object(hook.data or {}, hook.source, "hook")
+    for file in rendering.crds:
+        for text in split_documents(file.content):
+            data = document.parse(text.encode())
+            if isinstance(data, dict):
+                yield _object(data, file.source, "crd")
+
+
+def _object(data: Mapping[str, Any], source: str, origin: Origin) -> ObjectFacts:
+    metadata, content = _table(data.get("metadata")), msgspec.json.encode(data)
+    kind = str(data.get("kind") or "")
+    return ObjectFacts(
+        str(data.get("apiVersion") or ""),
+        kind,
+        str(metadata.get("name") or ""),
+        str(metadata.get("namespace") or ""),
+        source,
+        len(content),
+        _data_size(data) if kind in {"ConfigMap", "Secret"} else 0,
+        _annotations_size(data),
+        origin,
+        hashlib.sha256(content).hexdigest()[:16],
+    )
 
 
 def _data_size(data: Mapping[str, Any]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from brolly import limits
+from brolly.conflicts import source_key
 from brolly.limits import Measure
 from brolly.outcome import Size
 
@@ -67,7 +68,7 @@ def of_release(authored: Authored, release: Release, facts: ReleaseFacts) -> Ite
         what = f"the release record of {title}, at most,"
         yield Measure(limits.RELEASE_RECORD, record.upper_bound, what, _place(authored, key), record.label, record.hint)
     for one in facts.objects:
-        key = release.key or _source_key(one.source)
+        key = release.key or source_key(one.source)
         at, what = _place(authored, key), f"{one.kind} {one.name} of {title}"
         hint = "look for what fills it in the values of its chart"
         yield Measure(limits.OBJECT, one.size, what, at, hint=hint)
@@ -79,12 +80,6 @@ def of_release(authored: Authored, release: Release, facts: ReleaseFacts) -> Ite
 def _place(authored: Authored, key: str) -> Location:
     dependency = authored.bundle.dependency(key)
     return authored.definition.location(dependency.route if dependency else ("name",))
-
-
-def _source_key(source: str) -> str:
-    """Take the dependency's key out of a template's path, such as `shop/charts/web/templates/x.yaml`."""
-    parts = source.split("/")
-    return parts[2] if len(parts) > 2 and parts[1] == "charts" else ""
 
 
 def reported(measured: Iterable[tuple[Release, ReleaseFacts]], policy: limits.Policy) -> Iterator[Size]:

@@ -73,8 +73,8 @@ def build_bundles(shop: Shop, names: Sequence[str]) -> list[Built]:
 
 
 def _is_settled(built: Built) -> bool:
-    """Say whether the same input will come to the same: not if the world failed, or Helm's engine died."""
-    return not built.draft.faults and not any(one.code == checks.ENGINE.code for one in built.draft.findings)
+    """Say whether the outcome is worth keeping: what failed may end otherwise the next time, as when an engine died."""
+    return built.outcome.report.status is not Status.FAILED
 
 
 def _build(shop: Shop, draft: Draft, known: str) -> Built:
@@ -243,8 +243,7 @@ def release_facts(shop: Shop, releases: Sequence[Release]) -> list[ReleaseFacts]
     for places in groups.values():
         for place, known in zip(places, _asked(shop, [releases[place] for place in places]), strict=True):
             found[place] = known
-            # what the clock or the memory ended may end well the next time
-            if not any(one and one.kind in checks.PASSING for one in (known.failure, known.lint_failure)):
+            if not known.failure and not known.lint_failure:
                 shop.results.keep_facts(keys[place], known)
     return [found[place] for place in range(len(releases))]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import math
 import re
 import tarfile
 import zlib
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from brolly import document, helm, values
 from brolly.archive import read_tar_gz
-from brolly.chart import ChartError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +27,8 @@ _BOM: Final = b"\xef\xbb\xbf"
 # any time does: what counts is its length, and that its digits hardly compress
 _INSTALLED: Final = dt.datetime(2026, 3, 14, 15, 9, 26, tzinfo=dt.UTC)
 _GOLDEN: Final = 618033989
-_RAW_NUMBER: Final = re.compile(r'"\\u0000([-+.0-9e]+)\\u0000"')
+_TIME_END: Final = re.compile(r"(?:\.(\d+))?(Z|[-+]\d\d:\d\d)$")
+_RAW_NUMBER: Final = re.compile(rb'"\\u0000([-+.0-9e]+)\\u0000"')
 
 
 @dataclass(frozen=True)
@@ -191,9 +190,9 @@ def _hook(hook: Hook, place: int) -> dict[str, Any]:
 
 def _files(package: bytes) -> list[dict[str, Any]]:
     """Read a package's files in its order, `charts/` left out but for provenance, as Helm's loader does."""
-    times = _times(package)
+    entries, times = read_tar_gz(package), _times(package)
     found = []
-    for entry in read_tar_gz(package):
+    for entry in entries:
         _, _, name = entry.name.partition("/")
         if name.startswith("charts/") and not name.endswith(".prov"):
             continue
@@ -235,7 +234,7 @@ def _is_other(name: str, chart: Chart) -> bool:
 
 def _json(value: Any) -> bytes:
     text = helm.go_json(value)
-    return _RAW_NUMBER.sub(r"\1", text.decode("utf-8", "surrogatepass")).encode() if b'"\\u0000' in text else text
+    return _RAW_NUMBER.sub(rb"\1", text) if b'"\\u0000' in text else text
 
 
 def _inside(value: Mapping[str, Any]) -> bytes:
@@ -253,20 +252,16 @@ def _go(value: Any) -> Any:
             return value
         case int() if -(1 << 53) <= value <= 1 << 53:
             return value
-        case int() | float():
-            return _go_number(float(value))
         case _:
-            return value
+            return _go_number(float(value))
 
 
 def _go_number(number: float) -> Any:
     """Write a float64 as encoding/json does: digits up to 1e21 and down to 1e-6, an exponent beyond."""
     size = abs(number)
-    if number and 1e-4 <= size < 1e16 and not number.is_integer():
+    if 1e-4 <= size < 1e16 and not number.is_integer():
         return number  # as Python writes it
-    if number == 0 or not math.isfinite(number):
-        return "\0-0\0" if math.copysign(1, number) < 0 else 0
-    if 1e-6 <= size < 1e21:
+    if 1e-6 <= size < 1e21 or not number:
         text = format(Decimal(repr(number)), "f")
         return f"\0{text.removesuffix('.0')}\0"
     mantissa, _, exponent = repr(number).partition("e")
@@ -274,12 +269,8 @@ def _go_number(number: float) -> Any:
 
 
 def _go_time(text: str) -> str:
-    """Rewrite a time as Go does after reading it; ChartError if it is none."""
-    found = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d+))?(Z|[-+]\d\d:\d\d)", text)
-    if not found:
-        raise ChartError(f"Chart.lock: no time: {text[:40]!r}")
-    zone = "Z" if found[3] in {"+00:00", "-00:00"} else found[3]
-    return found[1] + _fraction(found[2] or "") + zone
+    """Rewrite a time (RFC 3339) as Go does once it has read it."""
+    return _TIME_END.sub(lambda end: _fraction(end[1] or "") + ("Z" if end[2][1:] == "00:00" else end[2]), text)
 
 
 def _stamp(place: int) -> str:

@@ -117,9 +117,8 @@ def _message(error: ValidationError, keyword: str, wanted: Any) -> str:
         return say(wanted)
     match keyword:
         case "required":
-            return (
-                f"{_names(name for name in wanted if name not in cast('dict[str, Any]', error.instance))} is required"
-            )
+            missing = [name for name in wanted if name not in cast("dict[str, Any]", error.instance)]
+            return f"{_names(missing)} {'is' if len(missing) == 1 else 'are'} required"
         case "additionalProperties" | "unevaluatedProperties" | "unevaluatedItems" if error.path:
             return f"{_shown(error.path[-1])} is not known here"
         case "anyOf" | "oneOf":
