@@ -28,8 +28,9 @@ _CRD: Final = "CustomResourceDefinition"
 # kinds of Kubernetes' own that live in no namespace
 _CLUSTER_SCOPED: Final = {
     "APIService", "CSIDriver", "ClusterRole", "ClusterRoleBinding", _CRD, "IngressClass",
-    "MutatingWebhookConfiguration", "Namespace", "PersistentVolume", "PodSecurityPolicy", "PriorityClass", "RuntimeClass", "StorageClass",
-    "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration",
+    "MutatingWebhookConfiguration", "Namespace", "PersistentVolume", "PodSecurityPolicy", "PriorityClass",
+    "RuntimeClass", "StorageClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
 }  # fmt: skip
 
 Owner = tuple[str, "ObjectFacts"]
