@@ -89,7 +89,7 @@ class Workspace:
         with self.monkeypatch.context() as patch:
             patch.chdir(self.root)
             # one worker for the whole session: each takes half a second to start
-            patch.setattr("brolly.commands.shop._engines", lambda _jobs: self._lent())
+            patch.setattr("brolly.commands.shop._engines", lambda *_: self._lent())
             for name, value in self.environment.items():
                 patch.setenv(name, value)
             self.capsys.readouterr()

@@ -48,6 +48,12 @@ def _bundles(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--plain-http", action="store_true", help="speak HTTP to registries that are not on this machine")
     run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="how long to wait for a server (default: 60)")
     run.add_argument("--retries", type=_count, metavar="N", help="how often to ask again (default: 4)")
+    run.add_argument(
+        "--engine-timeout", type=_seconds, metavar="SECONDS", help="how long Helm may take for one set of values (60)"
+    )
+    run.add_argument(
+        "--engine-memory", type=_memory, metavar="SIZE", help="the address space of Helm's engine (6Gi; no less than 4Gi)"
+    )
 
 
 def _lock(parser: argparse.ArgumentParser) -> None:
@@ -256,6 +262,15 @@ def _seconds(text: str) -> float:
     if not 0 < number < 1e6:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
     return number
+
+
+def _memory(text: str) -> int:
+    from brolly.limits import quantity
+
+    try:
+        return quantity(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 6Gi") from None
 
 
 def _take_environment(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:

@@ -32,7 +32,7 @@ def open_shop(
     space = find_workspace(args)
     settings, found = settings_of(space, getattr(args, "address", "") or "", workspace.epoch(os.environ))
     jobs = args.jobs or os.cpu_count() or 1
-    engines = _engines(jobs) if needs_engine else None
+    engines = _engines(args, jobs) if needs_engine else None
     shown = args.output == "text" and not args.quiet
     results = open_results(args)
     with (
@@ -84,7 +84,9 @@ def _repositories(args: argparse.Namespace, space: Workspace, progress: Callable
     )
 
 
-def _engines(jobs: int) -> Engines | None:
+def _engines(args: argparse.Namespace, jobs: int) -> Engines | None:
     from brolly.engine import Engine
 
-    return Engines(Engine, jobs) if Engine.available() else None
+    given = {"timeout": args.engine_timeout, "memory": args.engine_memory}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return Engines(lambda: Engine(**chosen), jobs) if Engine.available() else None
