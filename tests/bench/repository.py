@@ -124,7 +124,7 @@ def index_of(size: int, charts: int = 200) -> tuple[str, bytes]:
     head, _, rest = one.partition("  NAME:\n")
     entry, _, tail = rest.partition("generated:")
     names = [f"chart-{number:03}" for number in range(charts)]
-    versions = range(max(1, size // charts // len(entry)))
+    versions = range(max(1, size // charts // len(entry.replace("NAME", names[0]))))
     parts = [head]
     for name in names:
         written = entry.replace("NAME", name)

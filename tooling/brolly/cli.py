@@ -52,7 +52,10 @@ def _bundles(parser: argparse.ArgumentParser) -> None:
         "--engine-timeout", type=_seconds, metavar="SECONDS", help="how long Helm may take for one set of values (60)"
     )
     run.add_argument(
-        "--engine-memory", type=_memory, metavar="SIZE", help="the address space of Helm's engine (6Gi; no less than 4Gi)"
+        "--engine-memory",
+        type=_memory,
+        metavar="SIZE",
+        help="the address space of Helm's engine (6Gi; no less than 4Gi)",
     )
 
 

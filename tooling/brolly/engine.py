@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _DISTRIBUTION: Final = "helm-python-sdk"
 _HINT: Final = "pip install 'brolly[helm]'"
+_START_HINT: Final = f"give it more memory with --engine-memory, or install it anew: {_HINT}"
 # nobody serves the discard port: what respects a proxy fails at once
 _NO_PROXY: Final = "http://127.0.0.1:9"
 _KEPT_ENVIRONMENT: Final = (
@@ -245,10 +246,10 @@ class _Worker:
         try:
             hello = self.receive(Hello, _START_SECONDS)
         except _WorkerDiedError as death:
-            raise EngineUnavailable(f"Helm's engine does not start: {death}", hint=_HINT) from death
+            raise EngineUnavailable(f"Helm's engine does not start: {death}", hint=_START_HINT) from death
         if hello.fault:
             self.kill()
-            raise EngineUnavailable(f"Helm's engine does not load: {hello.fault}", hint=_HINT)
+            raise EngineUnavailable(f"Helm's engine does not load: {hello.fault}", hint=_START_HINT)
         self.version = hello.version
 
     def send(self, frame: msgspec.Struct, seconds: float) -> None:

@@ -1,20 +1,23 @@
 """The result cache: what was found out once is not found out again.
 
 Outcomes are kept by the fingerprint of everything that went in, Helm's answers and schema verdicts by the digests of
-theirs. An entry that is damaged, or that refers to content that is gone, counts as absent and is made again.
+theirs. An entry that is damaged, or that refers to content that is gone, counts as absent and is made again. So does
+everything where the cache cannot be read or written: a run takes longer without it, and ends the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import threading
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from brolly import __version__
+from brolly.errors import WorldError
 from brolly.oci import Artifact, Blob, Descriptor, Digest, compact_json
 from brolly.outcome import BundleReport, Outcome
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from brolly.cache import Cache
 
+_Given = TypeVar("_Given")
 _OUTCOME: Final = "outcome"
 _FACTS: Final = "facts"
 _DECIDERS: Final = ("helm-python-sdk", "google-re2", "jsonschema", "pyyaml", "semver")
@@ -45,12 +49,22 @@ class KeptOutcome(msgspec.Struct, frozen=True, array_like=True):
     files: tuple[tuple[str, str], ...] = ()
 
 
-class Results:
-    """What is kept of earlier runs, in a cache. Safe for several threads and processes."""
+def _silent(_fault: WorldError) -> None:
+    """Say nothing."""
 
-    def __init__(self, cache: Cache, *, is_used: bool = True) -> None:
+
+class Results:
+    """What is kept of earlier runs, in a cache. Safe for several threads and processes.
+
+    `warn` is told, once, that the cache cannot be read or written.
+    """
+
+    def __init__(self, cache: Cache, *, is_used: bool = True, warn: Callable[[WorldError], None] = _silent) -> None:
         self._cache = cache
         self._is_used = is_used
+        self._warn = warn
+        self._lock = threading.Lock()
+        self._is_said = False
 
     def outcome(self, fingerprint: str) -> KeptOutcome | None:
         """Give what is kept for a fingerprint."""
@@ -59,8 +73,10 @@ class Results:
 
     def keep_outcome(self, fingerprint: str, outcome: Outcome) -> None:
         """Keep an outcome, bytes and all."""
-        if not self._is_used:
-            return
+        if self._is_used:
+            self._attempt(lambda: self._write(fingerprint, outcome))
+
+    def _write(self, fingerprint: str, outcome: Outcome) -> None:
         for blob in (blob for artifact in outcome.artifacts for blob in (*artifact.blobs, artifact.manifest)):
             self._cache.write(blob.content)
         kept = KeptOutcome(
@@ -80,6 +96,9 @@ class Results:
 
     def whole(self, kept: KeptOutcome) -> Outcome | None:
         """Give a kept outcome with its bytes; None if some of them are gone."""
+        return self._attempt(lambda: self._read(kept))
+
+    def _read(self, kept: KeptOutcome) -> Outcome | None:
         artifacts = []
         for one in kept.artifacts:
             blobs = [self._blob(descriptor) for descriptor in one.blobs]
@@ -100,20 +119,18 @@ class Results:
 
     def keep_facts(self, key: str, known: Any) -> None:
         """Keep what Helm's engine said of a release."""
-        if self._is_used:
-            self._cache.put_note(_FACTS, key, msgspec.msgpack.encode(known))
+        self._put_note(_FACTS, key, known)
 
     def remembered(self, kind: str, key: str, shape: type[Any], make: Callable[[], Any]) -> Any:
         """Give what is kept under a key, or make it and keep it; `shape` is its type, for msgspec."""
         found = self._note(kind, key, shape)
         if found is None:
             found = make()
-            if self._is_used:
-                self._cache.put_note(kind, key, msgspec.msgpack.encode(found))
+            self._put_note(kind, key, found)
         return found
 
     def _note(self, kind: str, key: str, shape: type[Any]) -> Any:
-        content = self._cache.note(kind, key) if self._is_used else None
+        content = self._attempt(lambda: self._cache.note(kind, key)) if self._is_used else None
         if content is None:
             return None
         try:
@@ -121,9 +138,24 @@ class Results:
         except msgspec.DecodeError:
             return None  # another version of Brolly wrote it
 
+    def _put_note(self, kind: str, key: str, made: Any) -> None:
+        if self._is_used:
+            self._attempt(lambda: self._cache.put_note(kind, key, msgspec.msgpack.encode(made)))
+
     def _blob(self, descriptor: Descriptor) -> Blob | None:
         content = self._cache.read(descriptor.digest)
         return None if content is None else Blob(descriptor, content)
+
+    def _attempt(self, step: Callable[[], _Given]) -> _Given | None:
+        """Give None where the cache's disk does not do as it should, and say so the first time."""
+        try:
+            return step()
+        except WorldError as fault:
+            with self._lock:
+                is_news, self._is_said = not self._is_said, True
+            if is_news:
+                self._warn(fault)
+            return None
 
 
 def key_of(*parts: bytes | str | Mapping[str, Any]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
 import tomllib
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -300,6 +302,31 @@ def write_file(path: Path, content: bytes) -> bool:
     except OSError as error:
         raise WorldError(f"writing {path}: {error.strerror or error}") from error
     return True
+
+
+def write_alone(path: Path, content: bytes) -> bool:
+    """Write a file as `write_file` does, one process after the other; what a killed one left beside it is removed."""
+    with _alone(path.parent) as is_alone:
+        for left in path.parent.glob(f".{path.name}.*.tmp") if is_alone else ():
+            if _TEMPORARY.fullmatch(left.name):
+                with suppress(OSError):
+                    left.unlink()
+        return write_file(path, content)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Keep other processes waiting; False where a folder cannot be locked, as on NFS. No file stays for it."""
+    handle, is_alone = -1, False
+    try:
+        with suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            is_alone = True
+        yield is_alone
+    finally:
+        if handle >= 0:
+            os.close(handle)
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from brolly.findings import Finding
     from brolly.pipeline.building import Built
     from brolly.pipeline.shop import Draft
-    from brolly.results import KeptOutcome
+    from brolly.results import KeptOutcome, Results
     from brolly.sources import Settings
     from brolly.workspace import Workspace
 
@@ -32,8 +32,9 @@ def run_check(args: argparse.Namespace) -> int:
     """Run all checks; write nothing."""
     space, settings, found = _begin(args)
     names = workspace.bundle_names(space, args.bundles)
-    kept = kept_outcomes(space, settings, open_results(args), names)
-    built = _build(args, [name for name in names if name not in kept], "Checking")
+    results = open_results(args)
+    kept = kept_outcomes(space, settings, results, names)
+    built = _build(args, [name for name in names if name not in kept], "Checking", results)
     reports = {name: one.report for name, one in kept.items()} | {one.draft.name: one.outcome.report for one in built}
     return _end(args, [reports[name] for name in names], built, found, settings, "checked")
 
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     ready = {name: dist.holds(space.dist, one) for name, one in kept.items()}
     restored = {name: results.whole(one) for name, one in kept.items() if not ready[name]}
     kept = {name: one for name, one in kept.items() if ready[name] or restored[name]}
-    built = _build(args, [name for name in names if name not in kept], "Building")
+    built = _build(args, [name for name in names if name not in kept], "Building", results)
     outcomes = {name: _outcome(one, restored.get(name)) for name, one in kept.items()}
     outcomes |= {one.draft.name: one.outcome for one in built}
     # where the world failed, dist/ stays as it was
@@ -68,13 +69,13 @@ def _begin(args: argparse.Namespace) -> tuple[Workspace, Settings, tuple[Finding
     return space, settings, found
 
 
-def _build(args: argparse.Namespace, names: Sequence[str], title: str) -> list[Built]:
+def _build(args: argparse.Namespace, names: Sequence[str], title: str, results: Results) -> list[Built]:
     if not names:
         return []
     from brolly.commands.shop import open_shop
     from brolly.pipeline.building import build_bundles
 
-    with open_shop(args, title, needs_engine=True) as (shop, _):
+    with open_shop(args, title, needs_engine=True, results=results) as (shop, _):
         return build_bundles(shop, names)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Mapping, Sequence
 
-    from brolly.errors import BrollyError
+    from brolly.errors import BrollyError, WorldError
     from brolly.findings import Finding
     from brolly.pipeline.shop import Draft
     from brolly.results import Results
@@ -35,11 +35,15 @@ def find_workspace(args: argparse.Namespace) -> Workspace:
 
 
 def open_results(args: argparse.Namespace) -> Results:
-    """Open the result cache; with --no-cache one that remembers nothing."""
+    """Open the result cache; with --no-cache one that remembers nothing. That it cannot be used is a warning."""
     from brolly.cache import Cache, default_path
     from brolly.results import Results
 
-    return Results(Cache(default_path(os.environ)), is_used=not args.no_cache)
+    def warn(fault: WorldError) -> None:
+        if not args.quiet:
+            print(f"warning: no result is kept: {printable(str(fault))}", file=sys.stderr)
+
+    return Results(Cache(default_path(os.environ)), is_used=not args.no_cache, warn=warn)
 
 
 def show(

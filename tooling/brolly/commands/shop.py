@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from brolly.findings import Finding
     from brolly.registry import Patience
     from brolly.repositories import Repositories
+    from brolly.results import Results
     from brolly.workspace import Workspace
 
 _Made = TypeVar("_Made")
@@ -26,15 +27,18 @@ _Made = TypeVar("_Made")
 
 @contextmanager
 def open_shop(
-    args: argparse.Namespace, title: str, *, needs_engine: bool = False
+    args: argparse.Namespace, title: str, *, needs_engine: bool = False, results: Results | None = None
 ) -> Iterator[tuple[Shop, tuple[Finding, ...]]]:
-    """Open what a run needs, and close it: the caches, the engines, the progress display."""
+    """Open what a run needs, and close it: the caches, the engines, the progress display.
+
+    `results` is the result cache, if the command has opened it before.
+    """
     space = find_workspace(args)
     settings, found = settings_of(space, getattr(args, "address", "") or "", workspace.epoch(os.environ))
     jobs = args.jobs or os.cpu_count() or 1
     engines = _engines(args, jobs) if needs_engine else None
     shown = args.output == "text" and not args.quiet
-    results = open_results(args)
+    results = results or open_results(args)
     with (
         closing(engines) if engines else nullcontext(),
         console.progress(title, is_quiet=not shown) as progress,

@@ -75,7 +75,7 @@ def _written(shop: Shop, locking: Locking) -> Locking:
         return locking
     path = shop.workspace.bundles / locking.draft.name / LOCK
     try:
-        return replace(locking, is_changed=workspace.write_file(path, lock.serialize(locking.lock)))
+        return replace(locking, is_changed=workspace.write_alone(path, lock.serialize(locking.lock)))
     except BrollyError as error:
         return Locking(locking.draft.failed(error), None)
 
