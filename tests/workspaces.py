@@ -5,20 +5,22 @@ A workspace has a cache and a home of its own, so that nothing outside the test'
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from brolly import cli
 from brolly.pipeline.shop import Engines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
     import pytest
 
@@ -110,15 +112,21 @@ class Workspace:
         assert done.code == 0, done.err + done.out
         return done
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a command in a process of its own."""
+    def start(self, *arguments: str, program: str = "", **options: Any) -> subprocess.Popen[str]:
+        """Start a command in a process of its own; `program` is Python that runs it in a harder world."""
         return subprocess.Popen(
-            [sys.executable, "-m", "brolly", *arguments],
+            [sys.executable, *(("-c", program) if program else ("-m", "brolly")), *arguments],
             cwd=self.root,
             env={**os.environ, **self.environment},
             text=True,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
+
+    def finish(self, *arguments: str, program: str = "", **options: Any) -> Run:
+        """Run a command in a process of its own to its end."""
+        process = self.start(*arguments, program=program, **options)
+        out, err = process.communicate(timeout=120)
+        return Run(process.returncode, out, err)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -162,6 +170,30 @@ def write_files(root: Path, files: Mapping[str, bytes | str]) -> None:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def temporary_files(*roots: Path) -> list[str]:
+    """List what was being written below folders."""
+    paths = (path for root in roots for path in root.rglob("*"))
+    return sorted(str(path) for path in paths if path.name.endswith((".tmp", ".part")) or ".tmp-" in path.name)
+
+
+def processes(text: str) -> list[str]:
+    """List the processes that have a text in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if text.encode() in (folder / "environ").read_bytes():
+                found.append(folder.name)
+    return found
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    """Wait for something that another process does."""
+    until = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def bundle_yaml(name: str, target: str = "umbrella", version: str = "1.0.0", **fields: Any) -> str:

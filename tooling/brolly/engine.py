@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 import msgspec
 
 from brolly.engine_worker import Answer, Fault, Hello, Request, read_frame, write_frame
-from brolly.errors import UsageError
+from brolly.errors import UsageError, WorldError
 from brolly.rendering import (
     CrdFile,
     EngineFailure,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _DISTRIBUTION: Final = "helm-python-sdk"
 _HINT: Final = "pip install 'brolly[helm]'"
+_DISK_HINT: Final = "make room, or choose another folder with TMPDIR"
 _START_HINT: Final = f"give it more memory with --engine-memory, or install it anew: {_HINT}"
 # nobody serves the discard port: what respects a proxy fails at once
 _NO_PROXY: Final = "http://127.0.0.1:9"
@@ -66,6 +67,8 @@ class Verdict:
 
 class Engine:
     """Helm's engine. The worker starts with the first request and ends with the context; threads take turns.
+
+    WorldError where the worker's folder cannot be written.
 
     `timeout` is in seconds and for one set of values, `memory` in bytes of address space: Go reserves generously, and
     below 4 GiB ordinary umbrellas fail. An engine belongs to its process; it is neither pickled nor used after a fork.
@@ -197,10 +200,17 @@ class Engine:
         if self._worker is None:
             if not self.available():
                 raise EngineUnavailable("Helm's engine is not installed", hint=_HINT)
-            worker = _Worker(self._memory)
+            worker = self._new()
             worker.greet()
             self._worker = worker
         return self._worker
+
+    def _new(self) -> _Worker:
+        try:
+            return _Worker(self._memory)
+        except OSError as error:
+            place = f", {error.filename}" if error.filename else ""
+            raise WorldError(f"starting Helm's engine{place}: {error.strerror}", hint=_DISK_HINT) from error
 
     def _drop(self) -> None:
         worker, self._worker = self._worker, None
@@ -353,6 +363,8 @@ def _ending(status: int | None) -> str:
 
 
 def _failure(fault: Fault) -> EngineFailure:
+    if fault.kind == "disk":
+        raise WorldError(fault.message, hint=_DISK_HINT)
     return failure("other" if fault.kind == "values" else fault.kind, fault.message)
 
 

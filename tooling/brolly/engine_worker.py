@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Want = Literal["render", "install", "lint", "values"]
-FaultKind = Literal["values", "template", "load", "timeout", "memory", "crash", "other"]
+FaultKind = Literal["values", "template", "load", "timeout", "memory", "crash", "disk", "other"]
 
 # twenty times what the largest umbrellas give; the parent parses all of it
 MAX_ANSWER: Final = 64 << 20
@@ -68,6 +68,12 @@ class Hello(msgspec.Struct, frozen=True):
     fault: str = ""
 
 
+# msgspec works out a struct's types at the first use, and not safely in several threads: so it is done here
+_DECODERS: Final[dict[type[msgspec.Struct], Any]] = {
+    shape: msgspec.msgpack.Decoder(shape) for shape in (Request, Answer, Hello)
+}
+
+
 def write_frame(stream: IO[bytes], frame: msgspec.Struct) -> None:
     """Write one frame."""
     body = msgspec.msgpack.encode(frame)
@@ -83,7 +89,8 @@ def read_frame(stream: IO[bytes], shape: type[Frame]) -> Frame:
     body = stream.read(size)
     if not size or len(body) != size:
         raise EOFError
-    return msgspec.msgpack.decode(body, type=shape)
+    frame: Frame = _DECODERS[shape].decode(body)
+    return frame
 
 
 def main() -> None:
@@ -180,6 +187,8 @@ def _answer(answers: IO[bytes], request: Request, values: str, folder: str) -> N
             results[want] = _WORK[want](request, json.loads(values), folder)
         except MemoryError:
             faults[want] = Fault("memory", "the engine's process is out of memory")
+        except OSError as error:
+            faults[want] = Fault("disk", f"writing {error.filename or folder}: {error.strerror}")
         except Exception as error:
             fault = _fault(error)
             if fault is None:

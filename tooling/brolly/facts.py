@@ -9,14 +9,14 @@ import msgspec
 
 from brolly import document, release
 from brolly.rendering import EngineFailure, LintReport, Rendering, split_documents
+from brolly.shapes import settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from brolly.chart import Chart
 
 # up to here nobody needs a remedy, and to measure one costs another compression
-_REMEDY_FROM: Final = 512 << 10
+_REMEDY_FROM: Final = int(release.LIMIT * 0.8)
 
 Origin = Literal["manifest", "hook", "crd"]
 
@@ -65,29 +65,31 @@ class ReleaseFacts(msgspec.Struct, frozen=True, array_like=True):
     record: RecordFacts | None = None
 
 
+settled(ReleaseFacts)
+
+
 def of_release(
     lint: LintReport | EngineFailure,
     rendering: Rendering | EngineFailure,
-    chart: Chart,
-    package: bytes,
+    parent: release.Parent,
     given: Mapping[str, Any],
     *,
     name: str,
     namespace: str,
 ) -> ReleaseFacts:
-    """Draw the facts from Helm's answers; `given` is what is set on top of the chart's defaults."""
+    """Draw the facts from Helm's answers; `given` is what is set on top of the chart's defaults, `parent` the chart."""
     report = lint if isinstance(lint, LintReport) else None
     lint_failure = None if isinstance(lint, LintReport) else lint
     if isinstance(rendering, EngineFailure):
         return ReleaseFacts(report, lint_failure, rendering)
-    record = _record(chart, package, rendering, given, name, namespace)
+    record = _record(parent, rendering, given, name, namespace)
     return ReleaseFacts(report, lint_failure, None, tuple(_objects(rendering)), record)
 
 
 def _record(
-    chart: Chart, package: bytes, rendering: Rendering, given: Mapping[str, Any], name: str, namespace: str
+    parent: release.Parent, rendering: Rendering, given: Mapping[str, Any], name: str, namespace: str
 ) -> RecordFacts:
-    record = release.record(release.parent(chart, package), rendering, given, name=name, namespace=namespace)
+    record = release.record(parent, rendering, given, name=name, namespace=namespace)
     attribution = release.attribute(record)
     shares = tuple((share.source, share.size) for share in attribution.shares)
     if record.upper_bound < _REMEDY_FROM:

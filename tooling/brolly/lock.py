@@ -15,6 +15,7 @@ from brolly.definition import API_VERSION, Bundle, Dependency, LocalChart, Repos
 from brolly.document import emit
 from brolly.findings import Finding, Location, Rule, Severity, printable
 from brolly.oci import compact_json
+from brolly.shapes import settled
 from brolly.versions import Version
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="came
     def dependency(self, key: str) -> LockedDependency | None:
         """Find a locked dependency by its key."""
         return next((locked for locked in self.dependencies if locked.key == key), None)
+
+
+settled(Lock)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,10 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         return cls(media_type=media_type, digest=str(Digest.of(content)), size=len(content), annotations=annotations)
 
 
+# worked out here, once: see shapes.settled
+msgspec.json.Decoder(Descriptor)
+
+
 @dataclass(frozen=True)
 class Blob:
     """Content with its descriptor."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from brolly.findings import Finding
+from brolly.shapes import settled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -111,6 +112,9 @@ class Outcome:
     report: BundleReport
     artifacts: tuple[Artifact, ...] = ()
     files: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+
+
+settled(Report)
 
 
 def report_of(

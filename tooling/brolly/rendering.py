@@ -194,7 +194,9 @@ def text(rendering: Rendering, *, include_crds: bool = False, hooks: bool = True
 
 def split_documents(content: str) -> tuple[str, ...]:
     """Split a rendered template into its documents as Helm does, at `---` wherever a line begins with it."""
-    parts = _SEPARATOR.split(content.lstrip(_SPACE))
+    text = content.lstrip(_SPACE)
+    # most templates hold one document, and a search for four characters is cheap
+    parts = _SEPARATOR.split(text) if text.startswith("---") or "\n---" in text else [text]
     return tuple(part.lstrip(_SPACE) for part in parts if part.strip(_SPACE))
 
 

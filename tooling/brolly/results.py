@@ -20,6 +20,7 @@ from brolly import __version__
 from brolly.errors import WorldError
 from brolly.oci import Artifact, Blob, Descriptor, Digest, compact_json
 from brolly.outcome import BundleReport, Outcome
+from brolly.shapes import settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +52,9 @@ class KeptOutcome(msgspec.Struct, frozen=True, array_like=True):
 
 def _silent(_fault: WorldError) -> None:
     """Say nothing."""
+
+
+settled(KeptOutcome)
 
 
 class Results:

@@ -7,13 +7,13 @@ embedded versions of one chart picks the wrong one now and then (pkg/chart/v2/ut
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from brolly import chart as charts
 from brolly import helm
-from brolly.archive import MAX_FILE
+from brolly.archive import MAX_FILE, MAX_TOTAL, ArchiveError, Entry
 from brolly.chart import Chart, Requirement
 from brolly.definition import LocalChart
 from brolly.document import emit
@@ -23,7 +23,7 @@ from brolly.values_table import values_table
 from brolly.versions import Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from brolly.definition import Bundle
     from brolly.document import Document
@@ -94,13 +94,22 @@ def compile_bundle(
     if schema or SCHEMA in sources.files:
         files[SCHEMA] = schema or sources.files[SCHEMA]
     try:
-        package, _ = helm.package_folder(files, bundle.name, settings.epoch)
-        chart = charts.read_package(package)
+        package, tar = helm.package_folder(files, bundle.name, settings.epoch)
+        chart = _chart(files, components, len(tar))
     except ValueError as error:
         at = definition.location(("name",))
         return None, (*found, UNREADABLE.finding(f"{bundle.name} cannot be compiled: {printable(str(error))}", at))
     artifact = helm.chart_artifact(package, chart, bundle.name, settings.epoch)
     return Umbrella(package, chart, artifact, values_table(bundle, components, values)), found
+
+
+def _chart(files: Mapping[str, bytes], components: Sequence[Component], unpacked: int) -> Chart:
+    """Read the chart's own files, as Helm will; the subcharts have been read before."""
+    if unpacked > MAX_TOTAL:
+        raise ArchiveError(f"it unpacks to more than {MAX_TOTAL} bytes")
+    own = charts.read_files(Entry(name, content) for name, content in files.items() if not name.startswith("charts/"))
+    embedded = {_file_name(component): component.chart for component in components}
+    return replace(own, subcharts=tuple(embedded.values()))
 
 
 def _file_name(component: Component) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from brolly.limits import Setting
+from brolly.shapes import settled
 
 API_VERSION: Final = "brolly/v1alpha1"
 
@@ -167,6 +168,9 @@ class BundleShape(
             "Target umbrella only.",
         ),
     ] = False
+
+
+settled(BundleShape)
 
 
 def json_schema() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from brolly import checks, composite, conflicts, facts, kustomization, limits, schemas, sizes, umbrella
+from brolly import release as records
 from brolly.chart import ChartError, read_package
 from brolly.checks import Release, Subject
 from brolly.definition import Dependency, Target
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from brolly.definition import Bundle
     from brolly.lock import LockedDependency
     from brolly.oci import Artifact
+    from brolly.repositories import Package
     from brolly.results import KeptOutcome
 
 Compiled = umbrella.Umbrella | kustomization.FluxBundle
@@ -130,19 +132,20 @@ def fetch_components(shop: Shop, draft: Draft, wrote: Authored) -> tuple[Draft, 
 
 def _component(shop: Shop, wrote: Authored, dependency: Dependency, entry: LockedDependency) -> Component | Finding:
     local = wrote.local.get(dependency.key)
-    package = local.package if local else _fetch(shop, entry)
+    if local is None:
+        fetched = _fetch(shop, entry)
+        return Component(dependency, entry, fetched.content, fetched.chart)
     try:
-        return Component(dependency, entry, package, read_package(package))
+        return Component(dependency, entry, local.package, read_package(local.package))
     except ChartError as error:
         at = wrote.definition.location(dependency.route)
         return BAD_CHART.finding(f"the chart of {dependency.key} cannot be read: {printable(str(error))}", at)
 
 
-def _fetch(shop: Shop, entry: LockedDependency) -> bytes:
+def _fetch(shop: Shop, entry: LockedDependency) -> Package:
     url = fetch_address(shop.workspace.config.mirrors, entry.repository)
     manifest = entry.manifest or None
-    found = shop.repositories().fetch(url, entry.name, entry.version, digest=entry.digest, manifest_digest=manifest)
-    return found.content
+    return shop.repositories().fetch(url, entry.name, entry.version, digest=entry.digest, manifest_digest=manifest)
 
 
 def compile_bundle(
@@ -256,12 +259,12 @@ def _asked(shop: Shop, releases: Sequence[Release]) -> Iterator[ReleaseFacts]:
         verdicts = engine.check(
             first.package, [release.values for release in releases], name=first.name, namespace=first.namespace
         )
+    parent = records.parent(first.chart, first.package)
     for release, verdict in zip(releases, verdicts, strict=True):
         yield facts.of_release(
             verdict.lint,
             verdict.rendering,
-            release.chart,
-            release.package,
+            parent,
             release.values,
             name=release.name,
             namespace=release.namespace,

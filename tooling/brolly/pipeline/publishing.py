@@ -170,8 +170,7 @@ def _write(plan: _Plan, registry: Registry) -> None:
         return  # another one is tolerated in its place
     # what is there already is completed, if a blob of it was lost or damaged
     for blob in artifact.blobs:
-        if not registry.has_blob(repository, blob.descriptor.digest):
-            registry.put_blob(repository, blob)
+        registry.put_blob(repository, blob)
     if not plan.there or not registry.resolve(repository, artifact.digest):
         registry.put_manifest(repository, artifact.digest, artifact.manifest)
     if not plan.there:

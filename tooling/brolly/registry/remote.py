@@ -242,9 +242,13 @@ class _Page(msgspec.Struct):
     tags: list[str] | None
 
 
+# made once, at import: msgspec's first use of a struct is not safe in several threads
+_PAGES: Final = msgspec.json.Decoder(_Page)
+
+
 def _tags_of(page: requests.Response) -> tuple[str, ...]:
     try:
-        return tuple(msgspec.json.decode(page.content, type=_Page).tags or ())
+        return tuple(_PAGES.decode(page.content).tags or ())
     except msgspec.DecodeError as error:
         start = quoted(page.content[:80].decode(errors="replace"))
         raise RegistryMisbehaved(f"{shown(page.url)}: is no list of tags but {start!r}") from error

@@ -11,6 +11,7 @@ import json
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from brolly import chart
@@ -50,6 +51,8 @@ MAX_INDEX: Final = 50 << 20
 # Helm unpacks up to 100 MiB, Flux takes packages up to 10 MiB by default: this bounds what a server can make us store
 MAX_PACKAGE: Final = 50 << 20
 _NOTE: Final = "index"
+# how many read charts a run keeps
+_CHARTS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -410,9 +413,15 @@ def _unusable(repository: str, error: IndexFault) -> WorldError:
     )
 
 
+@lru_cache(maxsize=_CHARTS)
+def _read_chart(content: bytes) -> chart.Chart:
+    """Read a chart: the same ones come in many bundles."""
+    return chart.read_package(content)
+
+
 def _package(wanted: _Wanted, content: bytes, digest: str, manifest: str | None) -> Package:
     try:
-        read = chart.read_package(content)
+        read = _read_chart(content)
     except ValueError as error:
         raise WorldError(f"{wanted} is no chart package: {printable(str(error))}") from error
     if read.name != wanted.name or not _is_equal(read.version, wanted.version):
