@@ -75,6 +75,14 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Compare Brolly with Helm's engine on the same work (`-- --quick`, `-- DIR_OF_REAL_CHARTS`)."""
+    session.install("-e", ".[helm,re2]", *TEST)
+    session.chdir("tests")
+    session.run("python", "-m", "bench", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check the style and the types of the code."""
     session.install("-e", ".[helm,re2]", *LINT)

@@ -25,6 +25,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="write expected files anew instead of comparing them")
 
 
+def pytest_report_header() -> str:
+    """Say which Pythons the reproducibility test finds beside this one, and which it does not."""
+    from test_reproducible import PYTHONS, SUPPORTED, THIS
+
+    missing = [version for version in SUPPORTED if version not in PYTHONS and version != THIS]
+    return f"other Pythons: {', '.join(PYTHONS) or 'none'}; not here: {', '.join(missing) or 'none'}"
+
+
 @pytest.fixture
 def rewrite(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--rewrite"))

@@ -130,7 +130,7 @@ def test_every_option_has_an_environment_variable() -> None:
     values = {
         "--output": "json", "--color": "always", "--jobs": "3", "--timeout": "2.5", "--retries": "1", "--root": "x",
         "--days": "9", "--address": "oci://a/b", "--to": "oci://a/b", "--output-dir": "x", "--values": "x.yaml",
-        "--upgrade": "a",
+        "--upgrade": "a", "--engine-timeout": "7.5", "--engine-memory": "5Gi",
     }  # fmt: skip
     for command in COMMANDS:
         tail = {"schema": ["bundle"], "cache": ["prune"]}.get(command, [])

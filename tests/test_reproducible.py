@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def pythons() -> dict[str, str]:
@@ -20,7 +21,7 @@ def pythons() -> dict[str, str]:
     found = {}
     for version in SUPPORTED:
         program = shutil.which(f"python{version}")
-        if program and version != f"{sys.version_info.major}.{sys.version_info.minor}":
+        if program and version != THIS:
             works = subprocess.run([program, "-c", "import sys; print(sys.version)"], capture_output=True, check=False)
             if works.returncode == 0:
                 found[version] = program

@@ -246,6 +246,8 @@ def check_author_schema(authored: Authored) -> Iterator[Finding]:
 def check_values(subject: Subject) -> Iterator[Finding]:
     """Judge the values of every chart of the release by the chart's own schema, as Helm will."""
     release = subject.release
+    if release.overlay and subject.facts.is_accepted:
+        return  # Helm's engine took these values: there is nothing to locate
     documents = _documents(subject.authored, release.overlay)
     prefix = (release.key,) if release.key else ()
     try:
@@ -255,6 +257,8 @@ def check_values(subject: Subject) -> Iterator[Finding]:
         return
     if release.overlay is None:
         yield from _noted(subject, notes, prefix)
+    if subject.facts.is_accepted:
+        return
     for one in instance.walk():
         schema = one.chart.schema
         if not release.key and not one.path:

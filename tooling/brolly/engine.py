@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -183,9 +184,11 @@ class Engine:
     def _answers(self, request: Request) -> Iterator[Answer]:
         try:
             worker = self._started()
+            worker.is_idle = False
             worker.send(request, self._timeout)
             for _ in request.values:
                 yield worker.receive(Answer, self._timeout)
+            worker.is_idle = True
         except _WorkerDiedError as death:
             self._worker = None
             yield Answer(faults=dict.fromkeys(request.wants, death.fault))
@@ -215,7 +218,7 @@ class Engine:
     def _drop(self) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
-            worker.kill()
+            worker.end()
 
 
 class _WorkerDiedError(Exception):
@@ -229,15 +232,15 @@ class _Worker:
 
     def __init__(self, memory: int) -> None:
         self.version = ""
+        self.is_idle = True
         self._expired = False
         self._memory = memory
-        self._folder = tempfile.mkdtemp(prefix="brolly-engine-")
+        self._folder = str(Path(tempfile.gettempdir(), f"brolly-engine-{secrets.token_hex(8)}"))
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "brolly.engine_worker", str(memory), self._folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            cwd=self._folder,
             env=_environment(self._folder),
             # Ctrl-C is for the parent, which then ends the worker
             start_new_session=True,
@@ -252,11 +255,14 @@ class _Worker:
         return not self._expired and self._process.poll() is None
 
     def greet(self) -> None:
-        """Wait until the engine is loaded; EngineUnavailable if it cannot be."""
+        """Wait until the engine is loaded; EngineUnavailable if it cannot be, WorldError where the disk is full."""
         try:
             hello = self.receive(Hello, _START_SECONDS)
         except _WorkerDiedError as death:
             raise EngineUnavailable(f"Helm's engine does not start: {death}", hint=_START_HINT) from death
+        if hello.disk:
+            self.kill()
+            raise WorldError(f"starting Helm's engine: {hello.disk}", hint=_DISK_HINT)
         if hello.fault:
             self.kill()
             raise EngineUnavailable(f"Helm's engine does not load: {hello.fault}", hint=_START_HINT)
@@ -303,6 +309,14 @@ class _Worker:
         cause = _GO_DEATH.search(said)
         why = cause[0] if cause else f"{_ending(status)}\n{said[-_SHOWN:]}"
         return Fault("crash", f"Helm's engine crashed: {why}")
+
+    def end(self) -> None:
+        """End the process. Who has nothing to do goes by itself and takes its folder along: we may be killed now."""
+        if self.is_idle:
+            with suppress(OSError, subprocess.TimeoutExpired):
+                self._requests.close()
+                self._process.wait(1)
+        self.kill()
 
     def kill(self) -> None:
         """End the process and remove what it left."""

@@ -64,6 +64,11 @@ class ReleaseFacts(msgspec.Struct, frozen=True, array_like=True):
     objects: tuple[ObjectFacts, ...] = ()
     record: RecordFacts | None = None
 
+    @property
+    def is_accepted(self) -> bool:
+        """Whether Helm took the values and rendered the release: no schema of its charts refuses anything."""
+        return self.record is not None
+
 
 settled(ReleaseFacts)
 

@@ -89,7 +89,7 @@ def _costs(record: Record) -> dict[Part, int]:
     groups: dict[Part, list[bytes]] = {}
     for part in record.parts:
         groups.setdefault(replace(part, json=b""), []).append(part.json)
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15, 8)
+    packer = zlib.compressobj(1, zlib.DEFLATED, -15, 8)
     lengths = {
         group: sum(len(packer.compress(chunk)) for chunk in groups[group]) + len(packer.flush(zlib.Z_BLOCK))
         for group in sorted(groups, key=lambda group: (group.source, group.what, group.template, group.kind))
