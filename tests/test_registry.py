@@ -761,6 +761,23 @@ def test_a_passing_fault_is_waited_for(running: Callable[[str], Any], repository
                 assert len(proxy.asked) == 5
 
 
+def test_a_registry_that_trips_over_a_blob_being_written_is_asked_again(
+    running: Callable[[str], Any], repository: str
+) -> None:
+    """As docker-registry does where two upload one blob at once; what it denies for good is an error."""
+    denied = Answer(400, {}, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
+    push(OciRegistry(running("anonymous"), patience=QUICK), repository, "1.0.0")
+    for answers, is_stored in ((times(2, denied), True), (lambda _: denied, False)):
+        with serve(forward(running("anonymous"), only("PUT", answers))) as proxy:
+            registry = OciRegistry(proxy.address, patience=QUICK)
+            if is_stored:
+                registry.put_manifest(repository, "again", MANIFEST)
+                continue
+            with pytest.raises(RegistryRefused, match="DIGEST_INVALID"):
+                registry.put_manifest(repository, "never", MANIFEST)
+    assert OciRegistry(running("anonymous")).tags(repository) == ("1.0.0", "again")
+
+
 def test_a_dropped_connection_is_tried_again(running: Callable[[str], Any], repository: str) -> None:
     push(OciRegistry(running("anonymous"), patience=QUICK), repository, "1.0.0")
     for fault in (Answer(fault="drop"), Answer(200, {}, LAYER.content, fault="truncate")):
