@@ -6,15 +6,22 @@ in such a world: Brolly has no hooks for that.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import random
 import shutil
 import signal
+import sys
+import tempfile
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from brolly import workspace
+from brolly.engine import Engine
+from brolly.errors import WorldError
 from chart_repository import ChartRepository, chart_package, chart_repository
 from workspaces import (
     Run,
@@ -276,8 +283,27 @@ def test_two_workspaces_share_a_cache_at_once(helm: Workspace, repository: Chart
     for done in at_once(*commands):
         assert done.code == 0, done.err
     assert results(helm) == wanted
-    assert {f"dist/{name}" for name in picture(other / "dist")} == {f"dist/{name}" for name in picture(helm.dist)}
-    assert repository.paths().count("/charts/podinfo-6.1.0.tgz") >= 2
+    theirs = picture(other / "dist")
+    assert {**theirs, "dist/report.json": ""} == {**picture(helm.dist), "dist/report.json": ""}
+
+
+def test_where_a_folder_cannot_be_locked_nothing_of_others_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / ".bundle.lock.0123456789ab.tmp"
+    foreign = tmp_path / ".bundle.lock.mine.tmp"
+
+    def refuse(_handle: int, _kind: int) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    for path in (left, foreign):
+        path.write_text("half")
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        assert workspace.write_alone(tmp_path / "bundle.lock", b"new")
+    assert left.exists()
+    assert not workspace.write_alone(tmp_path / "bundle.lock", b"new")
+    assert sorted(tmp_path.iterdir()) == [foreign, tmp_path / "bundle.lock"]
 
 
 # --- a full disk
@@ -515,3 +541,30 @@ def test_a_worker_that_is_killed_fails_its_bundle_alone(helm: Workspace, tempora
     assert [(one["code"], one["location"]["path"]) for one in made["findings"]] == [
         ("helm/engine", "bundles/slow/bundle.yaml")
     ], err
+
+
+def test_an_engine_without_room_to_start_says_how_to_give_it_some(helm: Workspace) -> None:
+    helm.bundle("app", local_chart(), dependencies=[local()])
+    helm.good("lock")
+    done = helm.finish("check", "--engine-memory", "64Mi")
+    assert done.code == 2
+    assert "Helm's engine does not " in one_error(done)
+    assert "--engine-memory" in done.err
+
+
+def test_a_folder_that_cannot_be_made_for_helm_is_a_fault_of_the_world(
+    helm: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert helm.engine
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with Engine() as engine, pytest.raises(WorldError, match=r"engine: making .*/gone/brolly-engine-.*: No such file"):
+        engine.render(chart_package("podinfo", "6.1.0"), {}, name="rel")
+
+
+def test_a_process_that_cannot_be_started_for_helm_is_a_fault_of_the_world(
+    helm: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert helm.engine
+    monkeypatch.setattr(sys, "executable", "/gone")
+    with Engine() as engine, pytest.raises(WorldError, match="starting Helm's engine, /gone: No such file"):
+        engine.render(chart_package("podinfo", "6.1.0"), {}, name="rel")

@@ -403,7 +403,8 @@ def check_rendering(subject: Subject) -> Iterator[Finding]:
         rule = ENGINE if failure.kind in _NO_ANSWER else RENDER
         place: TemplatePlace | None = failure.place
         at = _template_place(subject, place.path, place.line, place.column) if place else _blamed(subject)
-        yield rule.finding(f"{_titled(subject.release)}: {printable(failure.message)}", at)
+        hint = "give it more with --engine-timeout or --engine-memory, if the chart needs it" if rule is ENGINE else ""
+        yield rule.finding(f"{_titled(subject.release)}: {printable(failure.message)}", at, hint=hint)
         return
 
 

@@ -103,20 +103,21 @@ def main() -> None:
         os.mkdir(folder, 0o700)  # noqa: PTH102 - pathlib costs start-up time
         os.chdir(folder)
     except OSError as error:
-        return write_frame(answers, Hello(disk=f"making {folder}: {error.strerror}"))
+        write_frame(answers, Hello(disk=f"making {folder}: {error.strerror}"))
+        return
     leaving = threading.Thread(target=_leave_with_parent, args=(requests.fileno(), folder), daemon=True)
     leaving.start()
     _limit(resource.RLIMIT_AS, memory)
     _limit(resource.RLIMIT_CORE, 0)
     _close_network()
-    write_frame(answers, _hello())
-    while True:
-        try:
+    # whoever asked is gone at one end or the other: this process must not end before its folder is removed
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        write_frame(answers, _hello())
+        while True:
             request = read_frame(requests, Request)
-        except EOFError:
-            return leaving.join()
-        for values in request.values:
-            _answer(answers, request, values, folder)
+            for values in request.values:
+                _answer(answers, request, values, folder)
+    leaving.join()
 
 
 def _limit(what: int, wanted: int) -> None:

@@ -300,7 +300,7 @@ def write_file(path: Path, content: bytes) -> bool:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise WorldError(f"writing {path}: {error.strerror or error}") from error
+        raise WorldError(f"writing {path}: {error.strerror or error}", hint="is there room, may you write?") from error
     return True
 
 

@@ -6,6 +6,14 @@ form in which santhosh-tekuri/jsonschema v6, Helm's validator, mixes drafts in a
 `subcharts` says which charts there are and when Helm judges them, and `definitions` makes a schema part of another.
 """
 
-from brolly.composite.composing import FORBIDS_GLOBAL, RULES, Composite, LeftOut, compose_kustomize, compose_umbrella
+from brolly.composite.composing import (
+    FORBIDS_GLOBAL,
+    LEFT_OUT,
+    RULES,
+    Composite,
+    LeftOut,
+    compose_kustomize,
+    compose_umbrella,
+)
 
-__all__ = ["FORBIDS_GLOBAL", "RULES", "Composite", "LeftOut", "compose_kustomize", "compose_umbrella"]
+__all__ = ["FORBIDS_GLOBAL", "LEFT_OUT", "RULES", "Composite", "LeftOut", "compose_kustomize", "compose_umbrella"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,9 +11,10 @@ from brolly.chart import Chart, Requirement
 from brolly.composite.definitions import definition as defined
 from brolly.composite.definitions import written as as_json
 from brolly.composite.subcharts import GLOBAL, Path, Place, Schema, guarded, imported_paths, is_decidable, nested
-from brolly.findings import Finding, Rule, Severity, printable
+from brolly.findings import Finding, Location, Rule, Severity, printable
 from brolly.oci import Digest
 from brolly.schemas.dialects import METASCHEMAS
+from brolly.sources import SCHEMA
 from brolly.versions import Version
 
 if TYPE_CHECKING:
@@ -194,10 +196,11 @@ def _requirement(component: Component) -> Requirement:
 def _left_out(composite: Composite, bundle: Bundle, definition: Document) -> Iterator[Finding]:
     for one in composite.left_out:
         dependency = bundle.dependency(one.path[0]) if one.path else None
+        own = Location(posixpath.join(posixpath.dirname(definition.path), SCHEMA))
         yield LEFT_OUT.finding(
             f"the values schema of {printable('.'.join(one.path)) or bundle.name} is not part of the composite schema: "
             f"{printable(one.reason)}",
-            definition.location(dependency.route if dependency else ("name",)),
+            definition.location(dependency.route) if dependency else own,
             hint="Helm judges by it all the same, whenever it renders",
         )
 

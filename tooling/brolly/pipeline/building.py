@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -107,10 +107,19 @@ def _build(shop: Shop, draft: Draft, known: str) -> Built:
             *limits.check(measures, policy),
         )
     )
+    draft = replace(draft, findings=tuple(_said_once(draft.findings)))
     if has_errors(draft.findings):
         return _failed(shop, draft, known, tuple(sizes.reported(answered, policy)))
     records = tuple(sizes.reported(answered, policy))
     return Built(draft, _outcome(shop, draft, wrote, components, compiled, records, known))
+
+
+def _said_once(found: Sequence[Finding]) -> Iterator[Finding]:
+    """Leave out that a schema is not in the composite where it was said what is wrong with that schema."""
+    judged = {one.location for one in found if one.code in {checks.BROKEN_SCHEMA.code, checks.REMOTE_SCHEMA.code}}
+    for one in found:
+        if one.code != composite.LEFT_OUT.code or one.location not in judged:
+            yield one
 
 
 def _authored_findings(wrote: Authored) -> Iterator[Finding]:
