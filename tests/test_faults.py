@@ -83,12 +83,14 @@ ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
 os.execv(sys.executable, [sys.executable, "-m", "brolly", *sys.argv[1:]])
 """
 
-# Says at last how much memory it took, and how much its largest child: KiB.
+# Says at last how much memory it took, and how much its largest child: KiB. Its own `ru_maxrss` would begin with that of
+# the process that forked it.
 MEASURED: Final = """
-import resource, sys
+import pathlib, re, resource, sys
 from brolly.cli import main
 code = main()
-print(*(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)), file=sys.stderr)
+mine = re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]
+print(mine, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
 sys.exit(code)
 """
 
