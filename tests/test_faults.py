@@ -83,8 +83,8 @@ ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
 os.execv(sys.executable, [sys.executable, "-m", "brolly", *sys.argv[1:]])
 """
 
-# Says at last how much memory it took, and how much its largest child: KiB. Its own `ru_maxrss` would begin with that of
-# the process that forked it.
+# Says at last how much memory it took, and how much its largest child: KiB. Its own `ru_maxrss` would begin with that
+# of the process that forked it.
 MEASURED: Final = """
 import pathlib, re, resource, sys
 from brolly.cli import main
