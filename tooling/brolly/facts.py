@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -14,9 +14,6 @@ from brolly.shapes import settled
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-
-# up to here nobody needs a remedy, and to measure one costs another compression
-_REMEDY_FROM: Final = int(release.LIMIT * 0.8)
 
 Origin = Literal["manifest", "hook", "crd"]
 
@@ -81,23 +78,27 @@ def of_release(
     *,
     name: str,
     namespace: str,
+    remedy_from: int,
 ) -> ReleaseFacts:
-    """Draw the facts from Helm's answers; `given` is what is set on top of the chart's defaults, `parent` the chart."""
+    """Draw the facts from Helm's answers; `given` is what is set on top of the chart's defaults, `parent` the chart.
+
+    A record of fewer bytes than `remedy_from` needs no remedy, and to measure one costs another compression.
+    """
     report = lint if isinstance(lint, LintReport) else None
     lint_failure = None if isinstance(lint, LintReport) else lint
     if isinstance(rendering, EngineFailure):
         return ReleaseFacts(report, lint_failure, rendering)
-    record = _record(parent, rendering, given, name, namespace)
+    record = _record(parent, rendering, given, name, namespace, remedy_from)
     return ReleaseFacts(report, lint_failure, None, tuple(_objects(rendering)), record)
 
 
 def _record(
-    parent: release.Parent, rendering: Rendering, given: Mapping[str, Any], name: str, namespace: str
+    parent: release.Parent, rendering: Rendering, given: Mapping[str, Any], name: str, namespace: str, remedy_from: int
 ) -> RecordFacts:
     record = release.record(parent, rendering, given, name=name, namespace=namespace)
     attribution = release.attribute(record)
     shares = tuple((share.source, share.size) for share in attribution.shares)
-    if record.upper_bound < _REMEDY_FROM:
+    if record.upper_bound < remedy_from:
         return RecordFacts(record.size, record.upper_bound, shares)
     label, hint = release.remedy(record, attribution)
     return RecordFacts(record.size, record.upper_bound, shares, label, hint)

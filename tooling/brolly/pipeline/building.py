@@ -98,7 +98,7 @@ def _build(shop: Shop, draft: Draft, known: str) -> Built:
     shop.progress(draft.name, "checking")
     policy = limits.policy(shop.workspace.config.limits, wrote.bundle.limits)
     enabled, releases = releases_of(wrote, components, compiled.target)
-    answered = list(zip(releases, release_facts(shop, releases), strict=True))
+    answered = list(zip(releases, release_facts(shop, releases, policy), strict=True))
     measures = [*_measures(wrote, enabled, compiled.target), *_release_measures(wrote, answered)]
     draft = draft.found(
         (
@@ -238,13 +238,15 @@ def _release_measures(wrote: Authored, answered: Sequence[tuple[Release, Release
         yield from sizes.of_release(wrote, release, known)
 
 
-def release_facts(shop: Shop, releases: Sequence[Release]) -> list[ReleaseFacts]:
+def release_facts(shop: Shop, releases: Sequence[Release], policy: limits.Policy) -> list[ReleaseFacts]:
     """Know what Helm's engine says of releases: from the result cache, or once per package with all its values."""
     if shop.engines is None:
         return [ReleaseFacts()] * len(releases)
     packages = {release.key: str(Digest.of(release.package)) for release in releases}
+    remedy_from = int(policy.limit_of(limits.RELEASE_RECORD) * limits.WARN_FROM)
+    shared = (tool_identity(), str(remedy_from))
     keys = [
-        key_of(packages[release.key], dict(release.values), release.name, release.namespace, tool_identity())
+        key_of(packages[release.key], dict(release.values), release.name, release.namespace, *shared)
         for release in releases
     ]
     found = {place: known for place, key in enumerate(keys) if (known := shop.results.facts(key))}
@@ -253,14 +255,14 @@ def release_facts(shop: Shop, releases: Sequence[Release]) -> list[ReleaseFacts]
         if place not in found:
             groups.setdefault(release.key, []).append(place)
     for places in groups.values():
-        for place, known in zip(places, _asked(shop, [releases[place] for place in places]), strict=True):
+        for place, known in zip(places, _asked(shop, [releases[place] for place in places], remedy_from), strict=True):
             found[place] = known
             if not known.failure and not known.lint_failure:
                 shop.results.keep_facts(keys[place], known)
     return [found[place] for place in range(len(releases))]
 
 
-def _asked(shop: Shop, releases: Sequence[Release]) -> Iterator[ReleaseFacts]:
+def _asked(shop: Shop, releases: Sequence[Release], remedy_from: int) -> Iterator[ReleaseFacts]:
     first = releases[0]
     if shop.engines is None:
         return
@@ -277,6 +279,7 @@ def _asked(shop: Shop, releases: Sequence[Release]) -> Iterator[ReleaseFacts]:
             release.values,
             name=release.name,
             namespace=release.namespace,
+            remedy_from=remedy_from,
         )
 
 
