@@ -1,8 +1,9 @@
 """Conflicts: one object that two components of a bundle both want to own.
 
-What Helm does about it, tried with the engine: of two templates Helm 3 refuses the second ("already exists"), Helm 4
-applies both and the last one wins, in a random order of subcharts. A definition in `crds/` that a template renders too
-is refused by both ("exists and cannot be imported into the current release"). Of two in `crds/` one is installed.
+What Helm 4 does about it, tried with its engine: of two templates it applies both and the last one wins, in a random
+order of subcharts (Helm 3, which creates objects instead, would find the second there already). A definition in `crds/`
+that a template renders too is refused ("exists and cannot be imported into the current release"). Of two in `crds/` one
+is installed.
 """
 
 from __future__ import annotations

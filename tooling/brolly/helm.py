@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _CREATED: Final = "org.opencontainers.image.created"
 # the order of chart.Metadata's fields in Go
-_METADATA_ORDER: Final = (
+METADATA_ORDER: Final = (
     "name", "home", "sources", "version", "description", "keywords", "maintainers", "icon", "apiVersion", "condition",
     "tags", "appVersion", "deprecated", "annotations", "kubeVersion", "dependencies", "type",
 )  # fmt: skip
@@ -81,7 +81,7 @@ def chart_artifact(package: bytes, chart: Chart, repository: str, epoch: int) ->
     `repository` is the path below the address. Helm takes the creation time from the file; ours is `epoch`, unless
     Chart.yaml has the annotation.
     """
-    config = Blob.of(HELM_CONFIG, go_json(_go_metadata(chart)))
+    config = Blob.of(HELM_CONFIG, go_json(go_metadata(chart)))
     layer = Blob.of(HELM_CHART, package)
     manifest = {
         "schemaVersion": 2,
@@ -97,12 +97,13 @@ def _go_descriptor(blob: Blob) -> dict[str, Any]:
     return {"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size}
 
 
-def _go_metadata(chart: Chart) -> dict[str, Any]:
+def go_metadata(chart: Chart) -> dict[str, Any]:
+    """Give Chart.yaml as Go serializes chart.Metadata: its fields in their order, empty ones left out."""
     fields = dict(chart.metadata)
     fields["dependencies"] = [_go_fields(one, _DEPENDENCY_ORDER) for one in fields.get("dependencies") or ()]
     fields["maintainers"] = [_go_fields(one, ("name", "email", "url")) for one in fields.get("maintainers") or ()]
     fields["annotations"] = _sorted(fields.get("annotations") or {})
-    return {name: fields[name] for name in _METADATA_ORDER if fields.get(name)}
+    return {name: fields[name] for name in METADATA_ORDER if fields.get(name)}
 
 
 def _go_fields(fields: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def _go_fields(fields: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any
 
 
 def _annotations(chart: Chart, epoch: int) -> dict[str, str]:
-    fields = _go_metadata(chart)
+    fields = go_metadata(chart)
     authors = ", ".join(
         person.get("name", "") + (f" ({person['email']})" if person.get("email") else "")
         for person in fields.get("maintainers", ())

@@ -96,9 +96,9 @@ def _info(rendering: Rendering) -> dict[str, str]:
 
 
 def _metadata(chart: Chart, needs: Iterable[Requirement] | None) -> dict[str, Any]:
-    fields = helm._go_metadata(chart) | {"apiVersion": chart.metadata.get("apiVersion") or "v1"}  # noqa: SLF001
+    fields = helm.go_metadata(chart) | {"apiVersion": chart.metadata.get("apiVersion") or "v1"}
     fields["dependencies"] = [_dependency(need) for need in needs or ()]
-    return {name: fields[name] for name in helm._METADATA_ORDER if fields.get(name)}  # noqa: SLF001
+    return {name: fields[name] for name in helm.METADATA_ORDER if fields.get(name)}
 
 
 def _dependency(need: Requirement) -> dict[str, Any]:
