@@ -57,6 +57,7 @@ SHELL = [
     "pipeline",
     "rulebook",
     "console",
+    "interrupts",
     "commands",
     "cli",
 ]

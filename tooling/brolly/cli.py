@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from brolly import __version__
+from brolly import __version__, interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -143,6 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is the result. Without arguments it is the program: Ctrl-C ends the process."""
     try:
         if argv is None:
+            interrupts.watch()
             _speak_utf8()
         words = sys.argv[1:] if argv is None else argv
         command = next((word for word in words if not word.startswith("-")), "")
