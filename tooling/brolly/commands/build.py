@@ -75,7 +75,7 @@ def _build(args: argparse.Namespace, names: Sequence[str], title: str, results: 
     from brolly.commands.shop import open_shop
     from brolly.pipeline.building import build_bundles
 
-    with open_shop(args, title, needs_engine=True, results=results) as (shop, _):
+    with open_shop(args, title, requests=2 * len(names), results=results) as (shop, _):
         return build_bundles(shop, names)
 
 

@@ -100,15 +100,21 @@ def compose_umbrella(
     author_schema: bytes | None,
     written: Mapping[str, Any],
     definition: Document,
+    *,
+    embeds: bool = True,
 ) -> tuple[Composite, tuple[Finding, ...]]:
-    """Compose the schema of an umbrella chart's values; `written` is what values.yaml holds."""
+    """Compose the schema of an umbrella chart's values; `written` is what values.yaml holds.
+
+    Without `embeds` there is none for the chart itself.
+    """
     root = Place.of(_umbrella(bundle, components, written))
     shelf = _Shelf()
     content = _document(bundle, components, shelf, _parts(root, author_schema, shelf))
-    inside = _Shelf(shelf.definitions, shelf.faults, written=written)
-    embedded = _document(bundle, components, inside, _parts(root, author_schema, inside))
-    holds_own = all(one.path for one in shelf.left_out)
-    composite = Composite(content, embedded if holds_own else None, tuple(shelf.left_out))
+    embedded = None
+    if embeds and all(one.path for one in shelf.left_out):
+        inside = _Shelf(shelf.definitions, shelf.faults, written=written)
+        embedded = _document(bundle, components, inside, _parts(root, author_schema, inside))
+    composite = Composite(content, embedded, tuple(shelf.left_out))
     forbidding = _forbidding_global(components, written, definition)
     return composite, (*forbidding, *_left_out(composite, bundle, definition))
 
@@ -228,8 +234,9 @@ def _refusal_of_global(component: Component, own: Any) -> str:
         table = values.effective(component.chart, own if isinstance(own, dict) else {})[0].values
         if GLOBAL in table:
             return ""
-        before = schemas.judge(schema, table)
-        new = [one for one in schemas.judge(schema, {**table, GLOBAL: {}}) if one not in before]
+        found = schemas.judge(schema, {**table, GLOBAL: {}})
+        before = schemas.judge(schema, table) if found else ()
+        new = [one for one in found if one not in before]
     except (values.ValuesError, schemas.SchemaFault):
         return ""  # a fault of its own, found where values are judged
     return f"{'.'.join(map(str, new[0].route)) or 'its values'}: {new[0].message}" if new else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -12,6 +12,7 @@ from brolly import release as records
 from brolly.chart import ChartError, read_package
 from brolly.checks import Release, Subject
 from brolly.definition import Dependency, Target
+from brolly.engine import lint_request, linted, render_request
 from brolly.errors import BrollyError
 from brolly.facts import ReleaseFacts
 from brolly.findings import Finding, has_errors, printable
@@ -27,14 +28,20 @@ from brolly.values_table import values_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from brolly.authored import Authored
     from brolly.composite import Composite
     from brolly.definition import Bundle
+    from brolly.engine_worker import Answer
+    from brolly.engines import Engines
     from brolly.lock import LockedDependency
     from brolly.oci import Artifact
     from brolly.repositories import Package
     from brolly.results import KeptOutcome
+
+# how Helm's process ends without an answer
+_DEADLY: Final = {"timeout", "memory", "crash"}
 
 Compiled = umbrella.Umbrella | kustomization.FluxBundle
 
@@ -71,7 +78,7 @@ def build_bundles(shop: Shop, names: Sequence[str]) -> list[Built]:
             return _failed(shop, draft.failed(error), known)
         return built
 
-    return side_by_side(step, names, shop.jobs)
+    return side_by_side(step, names, shop.jobs + 1 if shop.jobs > 1 else 1)  # one is prepared while Helm has the others
 
 
 def _is_settled(built: Built) -> bool:
@@ -166,9 +173,9 @@ def compile_bundle(
     author, bundle = wrote.sources.files.get(SCHEMA), wrote.bundle
     if bundle.target is Target.UMBRELLA:
         written: Mapping[str, Any] = wrote.values.data if wrote.values else {}
-        schema, found = composite.compose_umbrella(bundle, components, author, written, wrote.definition)
-        embedded = schema.embedded if bundle.embeds_schema else None
-        chart, faults = umbrella.compile_bundle(*given, inputs=inputs, lock=lock, schema=embedded)
+        embeds = bundle.embeds_schema
+        schema, found = composite.compose_umbrella(bundle, components, author, written, wrote.definition, embeds=embeds)
+        chart, faults = umbrella.compile_bundle(*given, inputs=inputs, lock=lock, schema=schema.embedded)
         forbidding = frozenset(
             component.key
             for component in components
@@ -255,32 +262,52 @@ def release_facts(shop: Shop, releases: Sequence[Release], policy: limits.Policy
         if place not in found:
             groups.setdefault(release.key, []).append(place)
     for places in groups.values():
-        for place, known in zip(places, _asked(shop, [releases[place] for place in places], remedy_from), strict=True):
+        asked = _asked(shop.engines, [releases[place] for place in places], remedy_from)
+        for place, known in zip(places, asked, strict=True):
             found[place] = known
             if not known.failure and not known.lint_failure:
                 shop.results.keep_facts(keys[place], known)
     return [found[place] for place in range(len(releases))]
 
 
-def _asked(shop: Shop, releases: Sequence[Release], remedy_from: int) -> Iterator[ReleaseFacts]:
-    first = releases[0]
-    if shop.engines is None:
-        return
-    with shop.engines.lend() as engine:
-        verdicts = engine.check(
-            first.package, [release.values for release in releases], name=first.name, namespace=first.namespace
-        )
+def _asked(engines: Engines, releases: Sequence[Release], remedy_from: int) -> list[ReleaseFacts]:
+    """Ask about one package with several values: all renders first, for they are what there is work to do with."""
+    first, seen = releases[0], dict[tuple[str, str], Any]()
+    renders = [
+        render_request(first.package, release.values, name=first.name, namespace=first.namespace)
+        for release in releases
+    ]
+    rendered = [engines.submit(request) for request in renders]
+    lints = [
+        engines.submit(lint_request(first.package, release.values, namespace=first.namespace)) for release in releases
+    ]
     parent = records.parent(first.chart, first.package)
-    for release, verdict in zip(releases, verdicts, strict=True):
-        yield facts.of_release(
-            verdict.lint,
-            verdict.rendering,
-            parent,
-            release.values,
-            name=release.name,
-            namespace=release.namespace,
-            remedy_from=remedy_from,
-        )
+    found = []
+    try:
+        for release, request, rendering, lint in zip(releases, renders, rendered, lints, strict=True):
+            answer = rendering.result()
+            if answer.fault and answer.fault.kind in _DEADLY:
+                lint.cancel()  # it would render once more what kills Helm, or never ends
+            found.append(
+                facts.of_release(
+                    engines.rendering(request, answer, seen),
+                    parent,
+                    release.values,
+                    name=release.name,
+                    namespace=release.namespace,
+                    remedy_from=remedy_from,
+                )
+            )
+        return [_with_lint(*pair) for pair in zip(found, lints, strict=True)]
+    finally:
+        for asked in (*rendered, *lints):
+            asked.cancel()
+
+
+def _with_lint(known: ReleaseFacts, lint: Future[Answer]) -> ReleaseFacts:
+    if lint.cancelled() and known.failure:
+        return facts.with_lint(known, known.failure)
+    return facts.with_lint(known, linted(lint.result()))
 
 
 def _failed(shop: Shop, draft: Draft, known: str, measured: tuple[Size, ...] = ()) -> Built:

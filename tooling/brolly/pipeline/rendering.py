@@ -62,10 +62,9 @@ def _render(shop: Shop, draft: Draft, value_files: Sequence[tuple[str, bytes]]) 
     for release in releases:
         if bool(release.overlay) != bool(overlay):
             continue
-        with shop.engines.lend() as engine:
-            answer = engine.render(
-                release.package, dict(release.values), name=release.name, namespace=release.namespace
-            )
+        answer = shop.engines.render(
+            release.package, dict(release.values), name=release.name, namespace=release.namespace
+        )
         if isinstance(answer, EngineFailure):
             subject = checks.Subject(wrote, enabled, release, ReleaseFacts(failure=answer), compiled.forbidding)
             draft = draft.found((*checks.check_values(subject), *checks.check_rendering(subject)))
