@@ -47,9 +47,10 @@ class Listing:
 
 
 class Index:
-    """An index.yaml. IndexFault where Helm could not use it; from any thread."""
+    """An index.yaml of `size` bytes. IndexFault where Helm could not use it; from any thread."""
 
     def __init__(self, content: bytes) -> None:
+        self.size = len(content)
         self._lock = threading.Lock()
         self._layout = _layout(content)
         self._whole: Any = None
