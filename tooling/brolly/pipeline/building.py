@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,20 +28,15 @@ from brolly.values_table import values_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from concurrent.futures import Future
 
     from brolly.authored import Authored
     from brolly.composite import Composite
     from brolly.definition import Bundle
-    from brolly.engine_worker import Answer
     from brolly.engines import Engines
     from brolly.lock import LockedDependency
     from brolly.oci import Artifact
     from brolly.repositories import Package
     from brolly.results import KeptOutcome
-
-# how Helm's process ends without an answer
-_DEADLY: Final = {"timeout", "memory", "crash"}
 
 Compiled = umbrella.Umbrella | kustomization.FluxBundle
 
@@ -273,41 +268,30 @@ def release_facts(shop: Shop, releases: Sequence[Release], policy: limits.Policy
 def _asked(engines: Engines, releases: Sequence[Release], remedy_from: int) -> list[ReleaseFacts]:
     """Ask about one package with several values: all renders first, for they are what there is work to do with."""
     first, seen = releases[0], dict[tuple[str, str], Any]()
-    renders = [
-        render_request(first.package, release.values, name=first.name, namespace=first.namespace)
-        for release in releases
-    ]
-    rendered = [engines.submit(request) for request in renders]
+    package, namespace = first.package, first.namespace
+    requests = [render_request(package, one.values, name=first.name, namespace=namespace) for one in releases]
+    renders = [engines.submit(request) for request in requests]
     lints = [
-        engines.submit(lint_request(first.package, release.values, namespace=first.namespace)) for release in releases
+        engines.submit(lint_request(package, one.values, namespace=namespace), like=rendered)
+        for one, rendered in zip(releases, renders, strict=True)
     ]
-    parent = records.parent(first.chart, first.package)
-    found = []
+    parent = records.parent(first.chart, package)
     try:
-        for release, request, rendering, lint in zip(releases, renders, rendered, lints, strict=True):
-            answer = rendering.result()
-            if answer.fault and answer.fault.kind in _DEADLY:
-                lint.cancel()  # it would render once more what kills Helm, or never ends
-            found.append(
-                facts.of_release(
-                    engines.rendering(request, answer, seen),
-                    parent,
-                    release.values,
-                    name=release.name,
-                    namespace=release.namespace,
-                    remedy_from=remedy_from,
-                )
+        found = [
+            facts.of_release(
+                engines.rendering(request, rendered.result(), seen),
+                parent,
+                release.values,
+                name=release.name,
+                namespace=release.namespace,
+                remedy_from=remedy_from,
             )
-        return [_with_lint(*pair) for pair in zip(found, lints, strict=True)]
+            for release, request, rendered in zip(releases, requests, renders, strict=True)
+        ]
+        return [facts.with_lint(known, linted(lint.result())) for known, lint in zip(found, lints, strict=True)]
     finally:
-        for asked in (*rendered, *lints):
+        for asked in (*renders, *lints):
             asked.cancel()
-
-
-def _with_lint(known: ReleaseFacts, lint: Future[Answer]) -> ReleaseFacts:
-    if lint.cancelled() and known.failure:
-        return facts.with_lint(known, known.failure)
-    return facts.with_lint(known, linted(lint.result()))
 
 
 def _failed(shop: Shop, draft: Draft, known: str, measured: tuple[Size, ...] = ()) -> Built:
