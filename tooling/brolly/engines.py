@@ -46,7 +46,7 @@ class Engines(Helm):
     def submit(self, request: Request, *, like: Future[Answer] | None = None) -> Future[Answer]:
         """Ask without waiting.
 
-        `like` is an earlier request that renders the same: if that has killed Helm, or never ended, this one would too, and
+        `like` is an earlier request that renders the same: what has killed Helm, or never ended, would do so again, and
         it gets the same answer.
         """
         return self._executor.submit(self._answer, request, like)

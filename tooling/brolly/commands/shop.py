@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from brolly.engines import Engines
     from brolly.findings import Finding
-    from brolly.registry import Patience
+    from brolly.registry import Patience, Registry
     from brolly.repositories import Repositories
     from brolly.results import Results
     from brolly.workspace import Workspace
@@ -74,15 +74,20 @@ def patience(args: argparse.Namespace) -> Patience:
 
 def _repositories(args: argparse.Namespace, space: Workspace, progress: Callable[[str, str], None]) -> Repositories:
     from brolly.cache import Cache, default_path
-    from brolly.registry.remote import OciRegistry
     from brolly.repositories import Repositories
     from brolly.repositories.credentials import from_environ, from_helm
 
     credentials = from_helm(os.environ) | from_environ(space.config.repositories, os.environ)
-    plain = True if args.plain_http else None  # None: for this machine only
+
+    def registry(host: str) -> Registry:
+        from brolly.registry.remote import OciRegistry
+
+        # None: for this machine only
+        return OciRegistry(host, plain_http=True if args.plain_http else None, patience=patience(args))
+
     return Repositories(
         Cache(default_path(os.environ)),
-        registry=lambda host: OciRegistry(host, plain_http=plain, patience=patience(args)),
+        registry=registry,
         credentials=credentials,
         offline=args.offline,
         patience=patience(args),
