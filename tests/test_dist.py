@@ -36,7 +36,10 @@ def made(name: str, content: str) -> Outcome:
 
 def write(root: Path, *outcomes: Outcome) -> None:
     report = Report(tool="1", address="oci://a/b", epoch=0, bundles=tuple(one.report for one in outcomes))
-    dist.write(root, outcomes, report, declared=[one.report.name for one in outcomes])
+    with dist.Staging(root) as staging:
+        for one in outcomes:
+            staging.put(one)
+        dist.write(staging, report, declared=[one.report.name for one in outcomes])
 
 
 def test_an_artifact_is_read_back_as_it_was_written(tmp_path: Path) -> None:
