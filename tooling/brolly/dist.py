@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import secrets
 import shutil
 import threading
@@ -57,6 +58,7 @@ class Staging:
         self.dist = dist
         self.blobs: set[str] = set()
         self.files: list[str] = []
+        self.links: dict[str, str] = {}
         self.folders: set[str] = set()
         self._lock = threading.Lock()
         self._root: Path | None = None
@@ -79,14 +81,11 @@ class Staging:
         with self._lock:
             if self._is_over or not built.artifacts:
                 return
-            for artifact in built.artifacts:
-                for blob in (*artifact.blobs, artifact.manifest):
-                    self._put_blob(blob)
+            blobs = [blob for artifact in built.artifacts for blob in (*artifact.blobs, artifact.manifest)]
+            for blob in blobs:
+                self._put_blob(blob)
             for name, content in built.files:
-                self._write(name, content)
-                folder, slash, _ = name.partition("/")
-                self.folders |= {folder} if slash else set()
-                self.files += () if slash else (name,)
+                self._put_file(name, content, blobs)
 
     def place(self, name: str) -> Path:
         """Say where what belongs to `dist/NAME` lies until then."""
@@ -97,6 +96,17 @@ class Staging:
         if name not in self.blobs:
             self._write(_BLOBS + name, blob.content)
             self.blobs.add(name)
+
+    def _put_file(self, name: str, content: bytes, blobs: Iterable[Blob]) -> None:
+        folder, slash, _ = name.partition("/")
+        if slash:
+            self.folders.add(folder)
+        elif blob := next((blob for blob in blobs if blob.content == content), None):
+            self.links[name] = Digest.parse(blob.descriptor.digest).hex
+            return
+        else:
+            self.files.append(name)
+        self._write(name, content)
 
     def _write(self, name: str, content: bytes) -> None:
         path = self._opened() / name
@@ -138,6 +148,8 @@ def write(staging: Staging, report: Report, *, declared: Iterable[str] | None) -
             _place_folder(staging.place(folder), dist / folder)
         for name in staging.files:
             _place(staging.place(name), dist / name)
+        for name, blob in staging.links.items():
+            _place_link(dist / _BLOBS / blob, staging.place(name), dist / name)
         _remove_old(dist, old, report)  # before the report: who is interrupted here finds it listed the next time
         write_file(dist / REPORT, outcome.serialize(report))
         if declared is not None:
@@ -204,6 +216,20 @@ def _place(staged: Path, path: Path) -> None:
     if not _is_same(staged, path):
         path.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(path)
+
+
+def _place_link(blob: Path, staged: Path, path: Path) -> None:
+    """Give a blob a second name: half the room, and half to be hashed. Where there are no hard links it is copied.
+
+    Nothing here writes into a file that has its place. Whoever else does damages both, and `publish` and the next
+    build see it: they go by the digest.
+    """
+    try:
+        staged.hardlink_to(blob)
+    except OSError:
+        shutil.copyfile(blob, staged)
+        staged.chmod(0o644)
+    _place(staged, path)
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -318,26 +344,30 @@ def read_blob(layout: Path, digest: str) -> bytes:
 
 
 def holds(dist: Path, kept: KeptOutcome) -> bool:
-    """Say whether `dist/` holds what a build made, byte for byte."""
+    """Say whether `dist/` holds what a build made, byte for byte. Two names of one file are read once."""
     descriptors = (one for artifact in kept.artifacts for one in (*artifact.blobs, artifact.manifest))
     wanted = {_blob_path(dist / "oci", one.digest): one.digest for one in descriptors}
     wanted |= {dist / name: digest for name, digest in kept.files}
     folders = {name.split("/", 1)[0] for name, _ in kept.files if "/" in name}
     listed = {dist / name for name, _ in kept.files}
     strays = (path for folder in folders for path in (dist / folder).rglob("*") if path not in listed)
-    return all(_has_digest(path, digest) for path, digest in wanted.items()) and all(one.is_dir() for one in strays)
-
-
-def _has_digest(path: Path, digest: str) -> bool:
+    known: dict[tuple[int, int], str] = {}
     try:
-        return _digest(path) == digest[7:]
+        are_whole = all(_digest(path, known) == digest[7:] for path, digest in wanted.items())
     except OSError:
         return False
+    return are_whole and all(one.is_dir() for one in strays)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(path: Path, known: dict[tuple[int, int], str] | None = None) -> str:
+    """Hash a file, unless it is one that is `known` by its device and inode."""
+    known = {} if known is None else known
+    with path.open("rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        place = status.st_dev, status.st_ino
+        if place not in known:
+            known[place] = hashlib.file_digest(file, "sha256").hexdigest()
+        return known[place]
 
 
 def read_artifact(dist: Path, built: BuiltArtifact) -> Artifact:
