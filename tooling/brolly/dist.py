@@ -61,7 +61,7 @@ class Staging:
         self.links: dict[str, str] = {}
         self.folders: set[str] = set()
         self._lock = threading.Lock()
-        self._root: Path | None = None
+        self._root = dist / f".build.{secrets.token_hex(6)}.tmp"
         self._held: IO[bytes] | None = None
         self._is_over = False
 
@@ -71,9 +71,8 @@ class Staging:
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._is_over = True
-            if self._root:
-                shutil.rmtree(self._root, ignore_errors=True)
             if self._held:
+                shutil.rmtree(self._root, ignore_errors=True)
                 self._held.close()
 
     def put(self, built: Outcome) -> None:
@@ -81,6 +80,7 @@ class Staging:
         with self._lock:
             if self._is_over or not built.artifacts:
                 return
+            self._open()
             blobs = [blob for artifact in built.artifacts for blob in (*artifact.blobs, artifact.manifest)]
             for blob in blobs:
                 self._put_blob(blob)
@@ -89,7 +89,7 @@ class Staging:
 
     def place(self, name: str) -> Path:
         """Say where what belongs to `dist/NAME` lies until then."""
-        return self._opened() / name
+        return self._root / name
 
     def _put_blob(self, blob: Blob) -> None:
         name = Digest.parse(blob.descriptor.digest).hex
@@ -109,7 +109,7 @@ class Staging:
         self._write(name, content)
 
     def _write(self, name: str, content: bytes) -> None:
-        path = self._opened() / name
+        path = self._root / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
@@ -117,16 +117,14 @@ class Staging:
         except OSError as error:
             raise _unwritable(self.dist / name, error) from error
 
-    def _opened(self) -> Path:
-        if self._root is None:
-            with _alone(self.dist):
-                _remove_leftovers(self.dist)
-                root = self.dist / f".build.{secrets.token_hex(6)}.tmp"
-                root.mkdir()
-                self._held = (root / _LOCK).open("ab")
-                fcntl.flock(self._held, fcntl.LOCK_EX)
-                self._root = root
-        return self._root
+    def _open(self) -> None:
+        if self._held:
+            return
+        with _alone(self.dist):
+            _remove_leftovers(self.dist)
+            self._root.mkdir()
+            self._held = (self._root / _LOCK).open("ab")
+            fcntl.flock(self._held, fcntl.LOCK_EX)
 
 
 def write(staging: Staging, report: Report, *, declared: Iterable[str] | None) -> Report:
