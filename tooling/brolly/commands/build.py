@@ -13,7 +13,7 @@ from brolly.commands.run import fault_facts, find_workspace, jobs_of, open_resul
 from brolly.findings import in_order
 from brolly.outcome import Status, report_of
 from brolly.pipeline.settings import settings_of
-from brolly.pipeline.unchanged import each, kept_outcome
+from brolly.pipeline.unchanged import each, recall
 from brolly.report.text import counted, size_text
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from brolly.findings import Finding
     from brolly.outcome import BundleReport, Outcome
     from brolly.pipeline.building import Ended
-    from brolly.results import Results
+    from brolly.results import KeptOutcome, Results
     from brolly.sources import Settings
     from brolly.workspace import Workspace
 
@@ -33,7 +33,7 @@ def run_check(args: argparse.Namespace) -> int:
     space, settings, found = _begin(args)
     names = workspace.bundle_names(space, args.bundles)
     results = open_results(args)
-    kept = each(lambda name: kept_outcome(space, settings, results, name), names, jobs_of(args))
+    kept = each(recall(space, settings, results), names, jobs_of(args))
     built = _build(args, [name for name in names if name not in kept], "Checking", results, _nowhere)
     reports = {name: one.report for name, one in kept.items()} | {one.name: one.report for one in built}
     return _end(args, [reports[name] for name in names], built, found, settings, "checked")
@@ -45,8 +45,9 @@ def run(args: argparse.Namespace) -> int:
     declared = workspace.bundle_names(space)
     names = workspace.bundle_names(space, args.bundles)
     results = open_results(args)
+    kept = recall(space, settings, results)
     with dist.Staging(space.dist) as staging:
-        reports = each(lambda name: _ready(space, settings, results, name, staging), names, jobs_of(args))
+        reports = each(lambda name: _ready(kept(name), results, staging), names, jobs_of(args))
         built = _build(args, [name for name in names if name not in reports], "Building", results, staging.put)
         reports |= {one.name: one.report for one in built}
         lost = {one.name for one in built if one.faults}
@@ -62,14 +63,11 @@ def _nowhere(_: Outcome) -> None:
     """Write nothing."""
 
 
-def _ready(
-    space: Workspace, settings: Settings, results: Results, name: str, staging: dist.Staging
-) -> BundleReport | None:
+def _ready(kept: KeptOutcome | None, results: Results, staging: dist.Staging) -> BundleReport | None:
     """Give the report of a bundle that need not be built: dist/ holds it, or gets it back from the cache."""
-    kept = kept_outcome(space, settings, results, name)
     if kept is None:
         return None
-    if dist.holds(space.dist, kept):
+    if dist.holds(staging.dist, kept):
         status = Status.FAILED if kept.report.status is Status.FAILED else Status.UNCHANGED
         return msgspec.structs.replace(kept.report, status=status)
     restored = results.whole(kept)

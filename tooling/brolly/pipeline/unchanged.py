@@ -24,12 +24,17 @@ _Found = TypeVar("_Found")
 _UPWARD: Final = re.compile(rb"file:[^\s\"']*\.\.|\\")
 
 
-def kept_outcome(space: Workspace, settings: Settings, results: Results, name: str) -> KeptOutcome | None:
-    """Give what is kept for a bundle whose files, all of them hashed, are what they were."""
-    sources, faults = workspace.read_sources(space, name)
-    if faults or may_reach_out(space, sources.files.get(DEFINITION, b"")):
-        return None
-    return results.outcome(fingerprint(sources, settings, tool_identity(), policy_of(space)))
+def recall(space: Workspace, settings: Settings, results: Results) -> Callable[[str], KeptOutcome | None]:
+    """Make what gives the kept outcome of a bundle whose files, all of them hashed, are what they were; else None."""
+    identity, policy = tool_identity(), policy_of(space)
+
+    def kept(name: str) -> KeptOutcome | None:
+        sources, faults = workspace.read_sources(space, name)
+        if faults or may_reach_out(space, sources.files.get(DEFINITION, b"")):
+            return None
+        return results.outcome(fingerprint(sources, settings, identity, policy))
+
+    return kept
 
 
 def each(step: Callable[[str], _Found | None], names: Sequence[str], jobs: int) -> dict[str, _Found]:
