@@ -28,8 +28,12 @@ def program() -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Give this environment without what would change how Brolly works; a crash says where."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BROLLY_", "SOURCE_DATE"))}
+    """Give this environment without what would change how Brolly works; a crash says where.
+
+    Without bytecode each start compiles what it imports, which is half of it: people's programs have some.
+    """
+    without = ("BROLLY_", "SOURCE_DATE", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(without)}
     return {**kept, "PYTHONFAULTHANDLER": "1", **more}
 
 

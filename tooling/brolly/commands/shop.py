@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from brolly import console, workspace
-from brolly.commands.run import find_workspace, open_results
+from brolly.commands.run import find_workspace, jobs_of, open_results
 from brolly.pipeline.settings import settings_of
 from brolly.pipeline.shop import Shop
 
@@ -37,7 +37,7 @@ def open_shop(
     """
     space = find_workspace(args)
     settings, found = settings_of(space, getattr(args, "address", "") or "", workspace.epoch(os.environ))
-    jobs = args.jobs or os.cpu_count() or 1
+    jobs = jobs_of(args)
     engines = _engines(args, jobs, min(jobs, requests)) if requests else None
     shown = args.output == "text" and not args.quiet
     results = results or open_results(args)

@@ -24,7 +24,7 @@ from brolly.sources import Component
 from brolly.values_table import values_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from brolly.authored import Authored
     from brolly.definition import Bundle, Dependency
@@ -32,22 +32,32 @@ if TYPE_CHECKING:
     from brolly.lock import LockedDependency
     from brolly.oci import Artifact
     from brolly.repositories import Package
-    from brolly.results import KeptOutcome
 
 
 @dataclass(frozen=True)
 class Built:
-    """One bundle's outcome, with the draft that it came from; `kept` is what the result cache holds of it."""
+    """One bundle's outcome, with the draft that it came from."""
 
     draft: Draft
     outcome: Outcome = field(repr=False)
-    kept: KeptOutcome | None = field(default=None, repr=False)
 
 
-def build_bundles(shop: Shop, names: Sequence[str]) -> list[Built]:
-    """Compile and check bundles; nothing is written but the result cache."""
+@dataclass(frozen=True)
+class Ended:
+    """What is left of a bundle when its bytes were let go: the report, and what the world did."""
 
-    def step(name: str) -> Built:
+    name: str
+    report: BundleReport
+    faults: tuple[BrollyError, ...] = ()
+
+
+def build_bundles(shop: Shop, names: Sequence[str], put: Callable[[Outcome], None]) -> list[Ended]:
+    """Compile and check bundles. Each outcome goes to the result cache and to `put`; its bytes are not kept.
+
+    What `put` raises ends the run: it is no fault of the bundle.
+    """
+
+    def step(name: str) -> Ended:
         draft = read(shop, name)
         known = fingerprint(draft.sources, shop.settings, tool_identity(), policy_of(shop.workspace))
         try:
@@ -55,10 +65,17 @@ def build_bundles(shop: Shop, names: Sequence[str]) -> list[Built]:
             if _is_settled(built) and shop.engines:
                 shop.results.keep_outcome(known, built.outcome)
         except BrollyError as error:
-            return _failed(shop, draft.failed(error), known)
-        return built
+            built = _failed(shop, draft.failed(error), known)
+        put(built.outcome)
+        return Ended(name, built.outcome.report, tuple(map(_let_go, built.draft.faults)))
 
     return side_by_side(step, names, shop.jobs + 1 if shop.jobs > 1 else 1)  # one is prepared while Helm has the others
+
+
+def _let_go(fault: BrollyError) -> BrollyError:
+    """Forget where a fault came up: a traceback holds all that was at hand there, such as charts."""
+    fault.__traceback__ = fault.__cause__ = fault.__context__ = None
+    return fault
 
 
 def _is_settled(built: Built) -> bool:
