@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import importlib.util
 import json
@@ -51,6 +52,7 @@ _GO_DEATH: Final = re.compile(r"^(?:fatal error|panic|SIG[A-Z]+): .*", re.MULTIL
 _OUT_OF_MEMORY: Final = re.compile(r"out of memory|cannot allocate memory|MemoryError|failed to map segment")
 _STDERR_BYTES: Final = 4096
 _SHOWN: Final = 2000
+_PIPE_BYTES: Final = 1 << 20
 _START_SECONDS: Final = 60.0
 Frame = TypeVar("Frame", bound=msgspec.Struct)
 
@@ -243,6 +245,7 @@ class _Worker:
         )
         streams = (self._process.stdin, self._process.stdout, self._process.stderr)
         self._requests, self._answers, self._errors = (cast("IO[bytes]", stream) for stream in streams)
+        _widen(self._requests, self._answers)
         self._stderr = _Stderr(self._errors.fileno())
 
     @property
@@ -366,6 +369,14 @@ def _environment(folder: str) -> dict[str, str]:
         | private
         | {"KUBECONFIG": os.devnull, "PYTHONPATH": paths}
     )
+
+
+def _widen(*pipes: IO[bytes]) -> None:
+    """Let a frame pass in few pieces: for each the reading thread must get hold of the interpreter again."""
+    for pipe in pipes:
+        # Linux alone can do that, and may refuse a user who has many pipes
+        with suppress(AttributeError, OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _ending(status: int | None) -> str:
