@@ -82,7 +82,6 @@ def _ready(kept: KeptOutcome | None, results: Results, staging: dist.Staging) ->
 
 
 def _begin(args: argparse.Namespace) -> tuple[Workspace, Settings, tuple[Finding, ...]]:
-    _share_one_heap()
     space = find_workspace(args)
     settings, found = settings_of(space, args.address or "", workspace.epoch(os.environ))
     return space, settings, found
