@@ -95,6 +95,7 @@ def _build(
     from brolly.commands.shop import open_shop
     from brolly.pipeline.building import build_bundles
 
+    _share_one_heap()
     with open_shop(args, title, requests=2 * len(names), results=results) as (shop, _):
         return build_bundles(shop, names, put)
 
