@@ -49,8 +49,8 @@ _KEPT_ENVIRONMENT: Final = (
     "PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHONHOME", "HELM_C_LIB", "GOGC", "GOMEMLIMIT",
     "GOMAXPROCS",
 )  # fmt: skip
-# Go collects garbage less often than it would, which saves a tenth of the time, until it has this much memory
-_GO: Final = {"GOTRACEBACK": "none", "GOGC": "400", "GOMEMLIMIT": "176MiB"}
+# Go collects garbage less often than it would, which saves time, until it has this much memory
+_GO: Final = {"GOTRACEBACK": "none", "GOGC": "300", "GOMEMLIMIT": "160MiB"}
 _GO_DEATH: Final = re.compile(r"^(?:fatal error|panic|SIG[A-Z]+): .*", re.MULTILINE)
 _OUT_OF_MEMORY: Final = re.compile(r"out of memory|cannot allocate memory|MemoryError|failed to map segment")
 _STDERR_BYTES: Final = 4096
