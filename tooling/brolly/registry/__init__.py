@@ -1,6 +1,6 @@
 """Registries: the port, a registry in a folder, and the way to one over HTTP.
 
-`brolly.registry.remote` holds the client for OCI registries; it loads oras and requests, so `open_registry` imports it
+`brolly.registry.remote` holds the client for OCI registries; it loads oras and urllib3, so `open_registry` imports it
 only for an `oci://` destination.
 """
 
