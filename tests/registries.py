@@ -26,7 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from brolly.oci import Blob, Descriptor, Digest
+from brolly.oci import Blob, Descriptor, Digest, StoredBlob
 from brolly.registry import NotFound
 from brolly.registry.port import (
     is_digest,
@@ -92,10 +92,11 @@ class MemoryRegistry:
         require_blob(repository, descriptor, content)
         return content
 
-    def put_blob(self, repository: str, blob: Blob) -> None:
-        require_digest(repository, blob.content, blob.descriptor.digest)
+    def put_blob(self, repository: str, blob: Blob | StoredBlob) -> None:
+        content = blob.content if isinstance(blob, Blob) else blob.path.read_bytes()
+        require_digest(repository, content, blob.descriptor.digest)
         if not self.has_blob(repository, blob.descriptor.digest):
-            self.blobs[repository, blob.descriptor.digest] = blob.content
+            self.blobs[repository, blob.descriptor.digest] = content
             self.writes.append(f"blob {repository} {blob.descriptor.digest}")
 
     def put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:

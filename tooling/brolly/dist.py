@@ -8,6 +8,7 @@ import json
 import shutil
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ import msgspec
 
 from brolly import outcome
 from brolly.errors import WorldError
-from brolly.oci import IMAGE_INDEX, IMAGE_MANIFEST, Artifact, Blob, Descriptor, Digest
+from brolly.oci import IMAGE_INDEX, IMAGE_MANIFEST, Blob, Descriptor, Digest, StoredBlob, tag_of
 from brolly.outcome import Status
 from brolly.workspace import write_file
 
@@ -33,6 +34,31 @@ _LOCK: Final = ".lock"
 
 class DamagedDist(WorldError):  # noqa: N818 - it names a state
     """`dist/` does not hold what its report lists."""
+
+
+@dataclass(frozen=True)
+class StoredArtifact:
+    """An artifact of `dist/`, read against its digests. Only its manifest is held; names as in `Artifact`."""
+
+    repository: str
+    version: str
+    manifest: Blob
+    blobs: tuple[StoredBlob, ...]
+
+    @property
+    def digest(self) -> str:
+        """The manifest's digest."""
+        return self.manifest.descriptor.digest
+
+    @property
+    def tag(self) -> str:
+        """The version as a tag."""
+        return tag_of(self.version)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blobs and the manifest."""
+        return self.manifest.descriptor.size + sum(blob.descriptor.size for blob in self.blobs)
 
 
 def read_report(dist: Path) -> Report | None:
@@ -201,10 +227,18 @@ def read_blob(layout: Path, digest: str) -> bytes:
     try:
         content = _blob_path(layout, digest).read_bytes()
     except OSError as error:
-        raise DamagedDist(f"dist/oci lacks the blob {digest[:19]}", hint="run `brolly build`") from error
+        raise _lacking(digest) from error
     if Digest.of(content) != digest:
-        raise DamagedDist(f"the blob {digest[:19]} in dist/oci is damaged", hint="remove dist/ and run `brolly build`")
+        raise _damaged(digest)
     return content
+
+
+def _lacking(digest: str) -> DamagedDist:
+    return DamagedDist(f"dist/oci lacks the blob {digest[:19]}", hint="run `brolly build`")
+
+
+def _damaged(digest: str) -> DamagedDist:
+    return DamagedDist(f"the blob {digest[:19]} in dist/oci is damaged", hint="remove dist/ and run `brolly build`")
 
 
 def holds(dist: Path, kept: KeptOutcome) -> bool:
@@ -226,10 +260,23 @@ def _has_digest(path: Path, digest: str) -> bool:
         return False
 
 
-def read_artifact(dist: Path, built: BuiltArtifact) -> Artifact:
-    """Read an artifact that the report lists, every blob verified."""
+def read_artifact(dist: Path, built: BuiltArtifact) -> StoredArtifact:
+    """Read an artifact that the report lists, every blob against its digest; DamagedDist."""
     layout = dist / "oci"
     content = read_blob(layout, built.digest)
-    entries = _manifest_entries(layout, built.digest)
-    blobs = tuple(Blob(msgspec.convert(entry, Descriptor), read_blob(layout, entry["digest"])) for entry in entries)
-    return Artifact(built.repository, built.version, Blob.of(_media_type(content), content), blobs)
+    described = (msgspec.convert(entry, Descriptor) for entry in _manifest_entries(layout, built.digest))
+    blobs = tuple(_whole_blob(layout, descriptor) for descriptor in described)
+    return StoredArtifact(built.repository, built.version, Blob.of(_media_type(content), content), blobs)
+
+
+def _whole_blob(layout: Path, descriptor: Descriptor) -> StoredBlob:
+    path = _blob_path(layout, descriptor.digest)
+    try:
+        with path.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+    except OSError as error:
+        raise _lacking(descriptor.digest) from error
+    if (f"sha256:{actual}", size) != (descriptor.digest, descriptor.size):
+        raise _damaged(descriptor.digest)
+    return StoredBlob(descriptor, path)

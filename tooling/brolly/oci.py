@@ -10,9 +10,12 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 IMAGE_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 IMAGE_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -86,6 +89,14 @@ class Blob:
     def of(cls, media_type: str, content: bytes) -> Self:
         """Describe and hold the content."""
         return cls(Descriptor.of(media_type, content), content)
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """A blob in a file that was read against its digest. It may be large: nobody holds its content whole."""
+
+    descriptor: Descriptor
+    path: Path
 
 
 @dataclass(frozen=True)

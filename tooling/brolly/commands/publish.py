@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brolly import workspace
 from brolly.commands.run import fault_facts, print_faults, print_json
 from brolly.commands.shop import open_shop, patience
-from brolly.pipeline.publishing import publish
+from brolly.pipeline.publishing import publish_artifacts, whole_artifacts
 from brolly.registry import open_registry
 from brolly.report.text import size_text
 
@@ -24,8 +25,12 @@ def run(args: argparse.Namespace) -> int:
         names = workspace.bundle_names(shop.workspace, args.bundles)
         destination = args.to or shop.workspace.config.publish
         root = Path(os.path.relpath(shop.workspace.root))
+        # dist/ is read and hashed while the client of a registry is loaded
+        reader = ThreadPoolExecutor(1)
+        listed = reader.submit(whole_artifacts, shop, names)
+        reader.shutdown(wait=False)
         registry, prefix = open_registry(destination, root=root, plain_http=args.plain_http, patience=patience(args))
-        done = publish(shop, names, registry, prefix, dry_run=args.dry_run)
+        done = publish_artifacts(shop, listed.result(), registry, prefix, dry_run=args.dry_run)
     published = [one for publication in done for one in publication.published]
     notes = [note for publication in done for note in publication.notes]
     faults = [(one.bundle, one.fault) for one in done if one.fault]

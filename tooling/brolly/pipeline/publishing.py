@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import msgspec
 
 from brolly import __version__, dist
 from brolly.errors import BrollyError
 from brolly.findings import printable
-from brolly.oci import HELM_CHART, Artifact, Descriptor
+from brolly.oci import HELM_CHART
 from brolly.outcome import BundleReport, Report, Status
 from brolly.pipeline.fingerprints import fingerprint
 from brolly.pipeline.settings import policy_of
 from brolly.pipeline.shop import Shop, read, side_by_side
+from brolly.pipeline.unchanged import may_reach_out
 from brolly.results import tool_identity
+from brolly.sources import DEFINITION
+from brolly.workspace import read_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from brolly.dist import StoredArtifact
+    from brolly.oci import Blob
     from brolly.registry import Registry
+    from brolly.sources import Sources
+
+_Result = TypeVar("_Result")
+# the repository below the address, the tag, the digest
+_Key: TypeAlias = tuple[str, str, str]
+Listed: TypeAlias = "Mapping[str, tuple[StoredArtifact, ...]]"
 
 INPUTS: Final = "io.brolly.bundle.inputs"
+# artifacts under way for each job: most of the time, they wait for the registry
+_PER_JOB: Final = 4
 
 
 class NotCurrent(BrollyError):  # noqa: N818 - it names a state
@@ -37,7 +50,7 @@ class VersionExists(BrollyError):  # noqa: N818 - it names a state
 
     exit_code = 1
 
-    def __init__(self, artifact: Artifact, place: str, there: str) -> None:
+    def __init__(self, artifact: StoredArtifact, place: str, there: str) -> None:
         where = "in the chart's Chart.yaml, and lock again" if _is_chart(artifact) else "in bundle.yaml"
         super().__init__(
             f"{printable(place)} is published already with {there}; this build has {artifact.digest}",
@@ -73,29 +86,81 @@ def publish(
 
     Nothing is written unless all that is listed is whole; NotCurrent, DamagedDist.
     """
+    return publish_artifacts(shop, whole_artifacts(shop, names), registry, prefix, dry_run=dry_run)
+
+
+def whole_artifacts(shop: Shop, names: Sequence[str]) -> Listed:
+    """Read what the last build made of bundles, every blob against its digest; NotCurrent, DamagedDist."""
     report = current_report(shop, names)
-    artifacts = {name: _artifacts(shop, report, name) for name in names}
+    listed = {name: bundle.artifacts if (bundle := report.bundle(name)) else () for name in names}
+    each = list(dict.fromkeys(one for artifacts in listed.values() for one in artifacts))
+    read = side_by_side(lambda built: dist.read_artifact(shop.workspace.dist, built), each, shop.jobs)
+    whole = dict(zip(each, read, strict=True))
+    return {name: tuple(whole[one] for one in artifacts) for name, artifacts in listed.items()}
 
-    def step(name: str) -> Publication:
-        done = Publication(name)
+
+def publish_artifacts(
+    shop: Shop, listed: Listed, registry: Registry, prefix: str, *, dry_run: bool = False
+) -> tuple[Publication, ...]:
+    """Copy the artifacts of bundles, charts first. One that is in several bundles is asked for and sent once."""
+    names = {_key(one): name for name, artifacts in reversed([*listed.items()]) for one in artifacts}
+    each = {_key(one): one for artifacts in listed.values() for one in artifacts}
+    firsts = {(one.repository, one.tag): one for one in reversed(each.values())}
+
+    def plan(key: _Key) -> _Plan:
+        one = each[key]
+        return _plan(one, firsts[one.repository, one.tag], registry, prefix)
+
+    def write(plan: _Plan) -> Published:
+        shop.progress(names[_key(plan.artifact)], f"publishing {plan.repository}")
+        if not dry_run:
+            _write(plan, registry)
+        return _published(plan, registry)
+
+    under_way = shop.jobs * _PER_JOB
+    plans, faults = _tried(plan, list(each), under_way)
+    done: dict[_Key, Published] = {}
+    for is_turn in (_is_chart, lambda one: not _is_chart(one)):
+        # nothing of a bundle is written if one of its artifacts is refused, nor a bundle without its charts
+        good = (artifacts for artifacts in listed.values() if faults.keys().isdisjoint(map(_key, artifacts)))
+        turn = dict.fromkeys(_key(one) for artifacts in good for one in artifacts if is_turn(one))
+        written, failed = _tried(lambda key: write(plans[key]), list(turn), under_way)
+        done, faults = done | written, faults | failed
+    return tuple(_publications(listed, plans, done, faults))
+
+
+def _publications(
+    listed: Listed, plans: Mapping[_Key, _Plan], done: Mapping[_Key, Published], faults: Mapping[_Key, BrollyError]
+) -> Iterator[Publication]:
+    """Tell of each bundle what was done; what an earlier one had published, too, is unchanged for a later one."""
+    told: set[_Key] = set()
+    for name, artifacts in listed.items():
+        keys = [_key(one) for one in artifacts]
+        fault = next((faults[key] for key in keys if key in faults), None)
+        published = tuple(
+            msgspec.structs.replace(done[key], status="unchanged") if key in told else done[key]
+            for key in keys
+            if key in done
+        )
+        told.update(keys)
+        notes = () if fault else tuple(plans[key].note for key in keys if plans[key].note)
+        yield Publication(name, published, notes, fault)
+
+
+def _tried(
+    step: Callable[[_Key], _Result], keys: Sequence[_Key], jobs: int
+) -> tuple[dict[_Key, _Result], dict[_Key, BrollyError]]:
+    """Run a step for every key side by side: what it gave, and what stopped it."""
+
+    def attempt(key: _Key) -> tuple[_Result | None, BrollyError | None]:
         try:
-            # nothing of a bundle is written if one of its artifacts is refused
-            plans = [_plan(artifact, registry, prefix) for artifact in artifacts[name]]
-            for plan in plans:
-                shop.progress(name, f"publishing {plan.artifact.repository}")
-                if not dry_run:
-                    _write(plan, registry)
-                done = replace(done, published=(*done.published, _published(plan, registry)))
+            return step(key), None
         except BrollyError as error:
-            return replace(done, fault=error)
-        return replace(done, notes=tuple(plan.note for plan in plans if plan.note))
+            return None, error
 
-    return tuple(side_by_side(step, names, shop.jobs))
-
-
-def _artifacts(shop: Shop, report: Report, name: str) -> list[Artifact]:
-    bundle = report.bundle(name)
-    return [dist.read_artifact(shop.workspace.dist, artifact) for artifact in (bundle.artifacts if bundle else ())]
+    tried = dict(zip(keys, side_by_side(attempt, keys, jobs), strict=True))
+    faults = {key: fault for key, (_, fault) in tried.items() if fault}
+    return {key: cast("_Result", result) for key, (result, _) in tried.items() if key not in faults}, faults
 
 
 def current_report(shop: Shop, names: Sequence[str]) -> Report:
@@ -119,17 +184,23 @@ def _staleness(shop: Shop, name: str, report: Report) -> str:
         return f"the last build of {name} failed"
     if report.tool != __version__:
         return f"{name} was built by Brolly {printable(report.tool)}, this is {__version__}"
-    now = fingerprint(read(shop, name).sources, shop.settings, tool_identity(), policy_of(shop.workspace))
+    now = fingerprint(_sources(shop, name), shop.settings, tool_identity(), policy_of(shop.workspace))
     if now != bundle.fingerprint:
         return f"{name} changed since it was built"
     return ""
+
+
+def _sources(shop: Shop, name: str) -> Sources:
+    sources, _ = read_sources(shop.workspace, name)
+    # only its parser can say which charts outside its folder it names, but not many name any
+    return read(shop, name).sources if may_reach_out(shop.workspace, sources.files.get(DEFINITION, b"")) else sources
 
 
 @dataclass(frozen=True)
 class _Plan:
     """What is to be done with one artifact: `there` is the digest under its version, if there is one already."""
 
-    artifact: Artifact
+    artifact: StoredArtifact
     repository: str
     there: str = ""
     note: str = ""
@@ -140,27 +211,30 @@ class _Plan:
         return self.there if self.there and not _is_chart(self.artifact) else self.artifact.digest
 
 
-def _plan(artifact: Artifact, registry: Registry, prefix: str) -> _Plan:
+def _plan(artifact: StoredArtifact, first: StoredArtifact, registry: Registry, prefix: str) -> _Plan:
+    """Ask for the version; if it is not there, the `first` artifact of this run that has it takes it."""
     repository = f"{prefix}/{artifact.repository}" if prefix else artifact.repository
     there = registry.resolve(repository, artifact.tag)
-    if there is None:
+    if there is None and first.digest == artifact.digest:
         return _Plan(artifact, repository)
-    note = "" if there.digest == artifact.digest else _tolerated(artifact, registry, repository, there)
-    return _Plan(artifact, repository, str(there.digest), note)
+    digest = str(there.digest if there else first.digest)
+    if digest == artifact.digest:
+        return _Plan(artifact, repository, digest)
+    manifest = registry.manifest(repository, digest) if there else first.manifest
+    note = _tolerated(artifact, registry.location(repository, artifact.tag), manifest)
+    return _Plan(artifact, repository, digest, note)
 
 
-def _tolerated(artifact: Artifact, registry: Registry, repository: str, there: Descriptor) -> str:
+def _tolerated(artifact: StoredArtifact, place: str, there: Blob) -> str:
     """Say why another manifest under this version may stay; VersionExists if it may not."""
-    manifest = json.loads(registry.manifest(repository, there.digest).content)
-    place = registry.location(repository, artifact.tag)
-    ours = json.loads(artifact.manifest.content)
+    manifest, ours = json.loads(there.content), json.loads(artifact.manifest.content)
     inputs = _annotation(ours, INPUTS)
     if inputs and inputs == _annotation(manifest, INPUTS):
         return f"{place} was made from the same inputs by another Brolly; it stays as it is"
     if _is_chart(artifact) and not inputs and _layer(ours) == _layer(manifest):
         # the same package under another manifest: Helm writes the time into it
         return f"{place} has the same chart under another manifest; the bundle refers to its own by digest"
-    raise VersionExists(artifact, place, there.digest)
+    raise VersionExists(artifact, place, there.descriptor.digest)
 
 
 def _write(plan: _Plan, registry: Registry) -> None:
@@ -184,7 +258,11 @@ def _published(plan: _Plan, registry: Registry) -> Published:
     return Published(url, _bare(url), artifact.version, plan.digest, artifact.size, status)
 
 
-def _is_chart(artifact: Artifact) -> bool:
+def _key(artifact: StoredArtifact) -> _Key:
+    return artifact.repository, artifact.tag, artifact.digest
+
+
+def _is_chart(artifact: StoredArtifact) -> bool:
     return artifact.repository.startswith("charts/")
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 import msgspec
 
-from brolly.oci import Blob, Descriptor, Digest
+from brolly.oci import Blob, Descriptor, Digest, StoredBlob
 from brolly.registry.addresses import is_loopback, origin_of, shown
 from brolly.registry.client import Client, said
 from brolly.registry.credentials import Credential, Lookup, find_credential
@@ -24,6 +25,7 @@ from brolly.registry.port import (
     RegistryMisbehaved,
     RegistryRefused,
     is_digest,
+    opened,
     quoted,
     read_manifest,
     require_blob,
@@ -123,9 +125,10 @@ class OciRegistry:
         require_blob(shown(url), descriptor, content)
         return content
 
-    def put_blob(self, repository: str, blob: Blob) -> None:
-        """See `Registry`."""
-        require_digest(self.host, blob.content, blob.descriptor.digest)
+    def put_blob(self, repository: str, blob: Blob | StoredBlob) -> None:
+        """See `Registry`. What lies in a file is judged by the registry, which is told the digest with the content."""
+        if isinstance(blob, Blob):
+            require_digest(self.host, blob.content, blob.descriptor.digest)
         if self.has_blob(repository, blob.descriptor.digest):
             return
         response = self._upload(repository, blob)
@@ -193,22 +196,20 @@ class OciRegistry:
         _require_same(response, Digest.of(content))
         return read_manifest(place, content, response.headers.get("Content-Type", ""))
 
-    def _upload(self, repository: str, blob: Blob) -> Response:
+    def _upload(self, repository: str, blob: Blob | StoredBlob) -> Response:
         url = self._client.url(repository, "uploads")
-        opened = _good(self._client.ask("POST", url))
-        location = opened.headers.get("Location")
+        started = _good(self._client.ask("POST", url))
+        location = started.headers.get("Location")
         if not location:
             raise RegistryMisbehaved(f"{shown(url)}: opens an upload but says not where")
         # the spec lets it be another host; then it has to be https and gets no credentials (the client sees to it)
-        target = self._client.transport.target(opened.url, location)
+        target = self._client.transport.target(started.url, location)
         query = urlencode({"digest": blob.descriptor.digest})
-        return self._client.ask(
-            "PUT",
-            f"{target}{'&' if '?' in target else '?'}{query}",
-            headers={"Content-Type": "application/octet-stream"},
-            body=blob.content,
-            repository=repository,
-        )
+        place = f"{target}{'&' if '?' in target else '?'}{query}"
+        size = len(blob.content) if isinstance(blob, Blob) else blob.descriptor.size
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        with nullcontext(blob.content) if isinstance(blob, Blob) else opened(blob) as body:
+            return self._client.ask("PUT", place, headers=headers, body=body, repository=repository)
 
 
 def _is_raced(response: Response) -> bool:
