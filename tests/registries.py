@@ -93,6 +93,8 @@ class MemoryRegistry:
         return content
 
     def put_blob(self, repository: str, blob: Blob | StoredBlob) -> None:
+        if isinstance(blob, StoredBlob):
+            blob.prove()
         content = blob.content if isinstance(blob, Blob) else blob.path.read_bytes()
         require_digest(repository, content, blob.descriptor.digest)
         if not self.has_blob(repository, blob.descriptor.digest):

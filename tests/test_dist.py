@@ -42,7 +42,7 @@ def write(root: Path, *outcomes: Outcome) -> None:
 def test_an_artifact_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     one = made("one", "content")
     write(tmp_path, one)
-    stored = dist.read_artifact(tmp_path, one.report.artifacts[0])
+    stored = dist.read_artifact(tmp_path, one.report.artifacts[0], lambda: None)
     blobs = tuple(Blob(blob.descriptor, blob.path.read_bytes()) for blob in stored.blobs)
     assert Artifact(stored.repository, stored.version, stored.manifest, blobs) == one.artifacts[0]
     report = dist.read_report(tmp_path)

@@ -21,7 +21,7 @@ from brolly.outcome import Status
 from brolly.workspace import write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from brolly.outcome import BuiltArtifact, BundleReport, Outcome, Report
     from brolly.results import KeptOutcome
@@ -38,7 +38,7 @@ class DamagedDist(WorldError):  # noqa: N818 - it names a state
 
 @dataclass(frozen=True)
 class StoredArtifact:
-    """An artifact of `dist/`, read against its digests. Only its manifest is held; names as in `Artifact`."""
+    """An artifact of `dist/`, of which only the manifest is held; names as in `Artifact`."""
 
     repository: str
     version: str
@@ -260,23 +260,27 @@ def _has_digest(path: Path, digest: str) -> bool:
         return False
 
 
-def read_artifact(dist: Path, built: BuiltArtifact) -> StoredArtifact:
-    """Read an artifact that the report lists, every blob against its digest; DamagedDist."""
+def read_artifact(dist: Path, built: BuiltArtifact, prove: Callable[[], None]) -> StoredArtifact:
+    """Read an artifact that the report lists; DamagedDist. Of its blobs only the size is looked at."""
     layout = dist / "oci"
     content = read_blob(layout, built.digest)
     described = (msgspec.convert(entry, Descriptor) for entry in _manifest_entries(layout, built.digest))
-    blobs = tuple(_whole_blob(layout, descriptor) for descriptor in described)
+    blobs = tuple(_stored(layout, descriptor, prove) for descriptor in described)
     return StoredArtifact(built.repository, built.version, Blob.of(_media_type(content), content), blobs)
 
 
-def _whole_blob(layout: Path, descriptor: Descriptor) -> StoredBlob:
+def _stored(layout: Path, descriptor: Descriptor, prove: Callable[[], None]) -> StoredBlob:
     path = _blob_path(layout, descriptor.digest)
     try:
-        with path.open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
+        size = path.stat().st_size
     except OSError as error:
         raise _lacking(descriptor.digest) from error
-    if (f"sha256:{actual}", size) != (descriptor.digest, descriptor.size):
+    if size != descriptor.size:
         raise _damaged(descriptor.digest)
-    return StoredBlob(descriptor, path)
+    return StoredBlob(descriptor, path, prove)
+
+
+def require_whole(blob: StoredBlob) -> None:
+    """Read a blob of `dist/oci` against its digest; DamagedDist."""
+    if not _has_digest(blob.path, blob.descriptor.digest):
+        raise _damaged(blob.descriptor.digest)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 IMAGE_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
@@ -93,10 +94,15 @@ class Blob:
 
 @dataclass(frozen=True)
 class StoredBlob:
-    """A blob in a file that was read against its digest. It may be large: nobody holds its content whole."""
+    """A blob in a file. It may be large: nobody holds its content whole.
+
+    `prove` returns once the content is known to be what the digest says, and raises if it is not. Whoever stores the
+    blob elsewhere calls it before the last bytes are handed over.
+    """
 
     descriptor: Descriptor
     path: Path
+    prove: Callable[[], None] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 # the repository below the address, the tag, the digest
 _Key: TypeAlias = tuple[str, str, str]
-Listed: TypeAlias = "Mapping[str, tuple[StoredArtifact, ...]]"
+Bundles: TypeAlias = "Mapping[str, tuple[StoredArtifact, ...]]"
 
 INPUTS: Final = "io.brolly.bundle.inputs"
 # artifacts under way for each job: most of the time, they wait for the registry
@@ -70,6 +71,14 @@ class Published(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
+class Listed:
+    """The artifacts of bundles in `dist/`. `prove` waits until all their blobs are read; DamagedDist."""
+
+    bundles: Bundles
+    prove: Callable[[], None] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Publication:
     """What `publish` did with one bundle: in order, with what was odd about it, and what stopped it."""
 
@@ -86,25 +95,36 @@ def publish(
 
     Nothing is written unless all that is listed is whole; NotCurrent, DamagedDist.
     """
-    return publish_artifacts(shop, whole_artifacts(shop, names), registry, prefix, dry_run=dry_run)
+    return publish_artifacts(shop, listed_artifacts(shop, names), registry, prefix, dry_run=dry_run)
 
 
-def whole_artifacts(shop: Shop, names: Sequence[str]) -> Listed:
-    """Read what the last build made of bundles, every blob against its digest; NotCurrent, DamagedDist."""
+def listed_artifacts(shop: Shop, names: Sequence[str]) -> Listed:
+    """Read what the last build made of bundles, and begin to hash it; NotCurrent, DamagedDist."""
     report = current_report(shop, names)
     listed = {name: bundle.artifacts if (bundle := report.bundle(name)) else () for name in names}
-    each = list(dict.fromkeys(one for artifacts in listed.values() for one in artifacts))
-    read = side_by_side(lambda built: dist.read_artifact(shop.workspace.dist, built), each, shop.jobs)
-    whole = dict(zip(each, read, strict=True))
-    return {name: tuple(whole[one] for one in artifacts) for name, artifacts in listed.items()}
+    each = dict.fromkeys(one for artifacts in listed.values() for one in artifacts)
+
+    def prove() -> None:
+        proof.result()
+
+    read = {one: dist.read_artifact(shop.workspace.dist, one, prove) for one in each}
+    blobs = {blob.path: blob for artifact in read.values() for blob in artifact.blobs}
+    reader = ThreadPoolExecutor(1, "reader")
+    proof = reader.submit(side_by_side, dist.require_whole, list(blobs.values()), shop.jobs)
+    reader.shutdown(wait=False)
+    return Listed({name: tuple(read[one] for one in artifacts) for name, artifacts in listed.items()}, prove)
 
 
 def publish_artifacts(
     shop: Shop, listed: Listed, registry: Registry, prefix: str, *, dry_run: bool = False
 ) -> tuple[Publication, ...]:
-    """Copy the artifacts of bundles, charts first. One that is in several bundles is asked for and sent once."""
-    names = {_key(one): name for name, artifacts in reversed([*listed.items()]) for one in artifacts}
-    each = {_key(one): one for artifacts in listed.values() for one in artifacts}
+    """Copy the artifacts of bundles, charts first; one that is in several bundles is asked for and sent once.
+
+    Registries may be asked, and uploads begin, while blobs are still hashed; no upload ends before all are proven.
+    """
+    bundles = listed.bundles
+    names = {_key(one): name for name, artifacts in reversed([*bundles.items()]) for one in artifacts}
+    each = {_key(one): one for artifacts in bundles.values() for one in artifacts}
     firsts = {(one.repository, one.tag): one for one in reversed(each.values())}
 
     def plan(key: _Key) -> _Plan:
@@ -114,7 +134,7 @@ def publish_artifacts(
     def write(plan: _Plan) -> Published:
         shop.progress(names[_key(plan.artifact)], f"publishing {plan.repository}")
         if not dry_run:
-            _write(plan, registry)
+            _write(plan, registry, listed.prove)
         return _published(plan, registry)
 
     under_way = shop.jobs * _PER_JOB
@@ -122,19 +142,21 @@ def publish_artifacts(
     done: dict[_Key, Published] = {}
     for is_turn in (_is_chart, lambda one: not _is_chart(one)):
         # nothing of a bundle is written if one of its artifacts is refused, nor a bundle without its charts
-        good = (artifacts for artifacts in listed.values() if faults.keys().isdisjoint(map(_key, artifacts)))
+        good = (artifacts for artifacts in bundles.values() if faults.keys().isdisjoint(map(_key, artifacts)))
         turn = dict.fromkeys(_key(one) for artifacts in good for one in artifacts if is_turn(one))
         written, failed = _tried(lambda key: write(plans[key]), list(turn), under_way)
         done, faults = done | written, faults | failed
-    return tuple(_publications(listed, plans, done, faults))
+    # damage is told once, whatever else it stopped, and nobody publishes the rest
+    listed.prove()
+    return tuple(_publications(bundles, plans, done, faults))
 
 
 def _publications(
-    listed: Listed, plans: Mapping[_Key, _Plan], done: Mapping[_Key, Published], faults: Mapping[_Key, BrollyError]
+    bundles: Bundles, plans: Mapping[_Key, _Plan], done: Mapping[_Key, Published], faults: Mapping[_Key, BrollyError]
 ) -> Iterator[Publication]:
     """Tell of each bundle what was done; what an earlier one had published, too, is unchanged for a later one."""
     told: set[_Key] = set()
-    for name, artifacts in listed.items():
+    for name, artifacts in bundles.items():
         keys = [_key(one) for one in artifacts]
         fault = next((faults[key] for key in keys if key in faults), None)
         published = tuple(
@@ -237,7 +259,7 @@ def _tolerated(artifact: StoredArtifact, place: str, there: Blob) -> str:
     raise VersionExists(artifact, place, there.descriptor.digest)
 
 
-def _write(plan: _Plan, registry: Registry) -> None:
+def _write(plan: _Plan, registry: Registry, prove: Callable[[], None]) -> None:
     """Blobs first, then the manifest by its digest, the tag last: no reader finds anything without what it names."""
     artifact, repository = plan.artifact, plan.repository
     if plan.digest != artifact.digest:
@@ -245,6 +267,7 @@ def _write(plan: _Plan, registry: Registry) -> None:
     # what is there already is completed, if a blob of it was lost or damaged
     for blob in artifact.blobs:
         registry.put_blob(repository, blob)
+    prove()
     if not plan.there or not registry.resolve(repository, artifact.digest):
         registry.put_manifest(repository, artifact.digest, artifact.manifest)
     if not plan.there:

@@ -16,7 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
-import uuid
+import secrets
 from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -100,6 +100,8 @@ class LayoutRegistry:
         path = self._blob_path(repository, blob.descriptor.digest)
         if isinstance(blob, Blob):
             require_digest(str(path), blob.content, blob.descriptor.digest)
+        else:
+            blob.prove()
         if _intact(path, blob.descriptor.digest):
             return
         with _writing(self.path), self._locked(fcntl.LOCK_SH):
@@ -145,7 +147,7 @@ class LayoutRegistry:
 
     def _write(self, path: Path, content: bytes | StoredBlob) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path / ".brolly" / f"{uuid.uuid4().hex}.part"
+        aside = self.path / ".brolly" / f"{secrets.token_hex(16)}.part"
         try:
             with aside.open("xb") as file:
                 if isinstance(content, StoredBlob):

@@ -179,10 +179,24 @@ def _json_object(place: str, content: bytes) -> dict[str, Any]:
     return body
 
 
+class _HeldBack(io.BufferedReader):
+    """Reads a blob's file, and gives its last bytes away only if all of them are proven."""
+
+    def __init__(self, blob: StoredBlob) -> None:
+        super().__init__(io.FileIO(blob.path))
+        self._blob = blob
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        block = super().read(size)
+        if self.tell() >= self._blob.descriptor.size:
+            self._blob.prove()
+        return block
+
+
 def opened(blob: StoredBlob) -> IO[bytes]:
-    """Open a blob's file for reading; WorldError if it is not as it was described."""
+    """Open a blob's file; WorldError if it is not as described. What is read is not all unless it is proven."""
     try:
-        file = blob.path.open("rb")
+        file = _HeldBack(blob)
     except OSError as error:
         raise WorldError(f"cannot read {blob.path}: {error.strerror}") from error
     size = file.seek(0, io.SEEK_END)
