@@ -31,6 +31,7 @@ from brolly.registry import NotFound
 from brolly.registry.port import (
     is_digest,
     named_in,
+    opened,
     require_blob,
     require_complete,
     require_digest,
@@ -93,9 +94,7 @@ class MemoryRegistry:
         return content
 
     def put_blob(self, repository: str, blob: Blob | StoredBlob) -> None:
-        if isinstance(blob, StoredBlob):
-            blob.prove()
-        content = blob.content if isinstance(blob, Blob) else blob.path.read_bytes()
+        content = blob.content if isinstance(blob, Blob) else _content(blob)
         require_digest(repository, content, blob.descriptor.digest)
         if not self.has_blob(repository, blob.descriptor.digest):
             self.blobs[repository, blob.descriptor.digest] = content
@@ -118,6 +117,11 @@ class MemoryRegistry:
     def _find(self, repository: str, reference: str) -> Blob | None:
         key = require_repository(repository), require_reference(reference)
         return self.manifests.get((repository, self.tagged.get(key, reference)))
+
+
+def _content(blob: StoredBlob) -> bytes:
+    with opened(blob) as file:
+        return file.read()
 
 
 class Asked(NamedTuple):

@@ -265,8 +265,10 @@ def _write(plan: _Plan, registry: Registry, prove: Callable[[], None]) -> None:
     if plan.digest != artifact.digest:
         return  # another one is tolerated in its place
     # what is there already is completed, if a blob of it was lost or damaged
-    for blob in artifact.blobs:
-        registry.put_blob(repository, blob)
+    # the largest first: it is under way while all the others are hashed
+    for blob in sorted(artifact.blobs, key=lambda blob: -blob.descriptor.size):
+        if not (plan.there and registry.has_blob(repository, blob.descriptor.digest)):
+            registry.put_blob(repository, blob)
     prove()
     if not plan.there or not registry.resolve(repository, artifact.digest):
         registry.put_manifest(repository, artifact.digest, artifact.manifest)

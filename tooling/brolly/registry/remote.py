@@ -46,6 +46,8 @@ _ACCEPT: Final = {"Accept": ", ".join(MANIFEST_TYPES)}
 _MAX_PAGES: Final = 10_000
 # one link of several: <URL>; rel="next" (RFC 8288)
 _NEXT: Final = re.compile(r"""<([^>]*)>(?:\s*;[^,;<]*)*?;\s*rel\s*=\s*["']?next["']?\s*(?:[,;]|$)""")
+# bytes: to ask for a small blob takes as long as to send it, and most that are sent are new
+_SENT_UNASKED: Final = 1 << 16
 # what registries answer to a PUT whose upload they no longer know, or know to be half done
 _UPLOAD_LOST: Final = frozenset({400, 404, 416})
 
@@ -127,9 +129,12 @@ class OciRegistry:
 
     def put_blob(self, repository: str, blob: Blob | StoredBlob) -> None:
         """See `Registry`. What lies in a file is judged by the registry, which is told the digest with the content."""
+        is_small = blob.descriptor.size <= _SENT_UNASKED
         if isinstance(blob, Blob):
             require_digest(self.host, blob.content, blob.descriptor.digest)
-        if self.has_blob(repository, blob.descriptor.digest):
+        elif is_small:
+            blob.prove()  # no connection is kept open for what is sent at once
+        if not is_small and self.has_blob(repository, blob.descriptor.digest):
             return
         response = self._upload(repository, blob)
         if response.status_code in _UPLOAD_LOST:
