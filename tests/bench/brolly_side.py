@@ -28,8 +28,12 @@ def program() -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Give this environment without what would change how Brolly works; a crash says where."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BROLLY_", "SOURCE_DATE"))}
+    """Give this environment without what would change how Brolly works; a crash says where.
+
+    Bytecode is written, as where people install a package: else both sides compile what they import at each start.
+    """
+    left_out = ("BROLLY_", "SOURCE_DATE", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**kept, "PYTHONFAULTHANDLER": "1", **more}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from brolly import workspace
 from brolly.commands.run import fault_facts, print_faults, print_json
 from brolly.commands.shop import open_shop, patience
-from brolly.pipeline.publishing import listed_artifacts, publish_artifacts
+from brolly.pipeline.publishing import publish
 from brolly.registry import open_registry
 from brolly.report.text import size_text
 
@@ -24,10 +24,8 @@ def run(args: argparse.Namespace) -> int:
         names = workspace.bundle_names(shop.workspace, args.bundles)
         destination = args.to or shop.workspace.config.publish
         root = Path(os.path.relpath(shop.workspace.root))
-        # read first: the blobs are hashed while the client of a registry is loaded
-        listed = listed_artifacts(shop, names)
         registry, prefix = open_registry(destination, root=root, plain_http=args.plain_http, patience=patience(args))
-        done = publish_artifacts(shop, listed, registry, prefix, dry_run=args.dry_run)
+        done = publish(shop, names, registry, prefix, dry_run=args.dry_run)
     published = [one for publication in done for one in publication.published]
     notes = [note for publication in done for note in publication.notes]
     faults = [(one.bundle, one.fault) for one in done if one.fault]

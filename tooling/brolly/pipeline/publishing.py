@@ -71,14 +71,6 @@ class Published(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Listed:
-    """The artifacts of bundles in `dist/`. `prove` waits until all their blobs are read; DamagedDist."""
-
-    bundles: Bundles
-    prove: Callable[[], None] = field(repr=False)
-
-
-@dataclass(frozen=True)
 class Publication:
     """What `publish` did with one bundle: in order, with what was odd about it, and what stopped it."""
 
@@ -88,42 +80,26 @@ class Publication:
     fault: BrollyError | None = None
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """The artifacts of bundles in `dist/`. `prove` waits until all their blobs are read; DamagedDist."""
+
+    bundles: Bundles
+    prove: Callable[[], None] = field(repr=False)
+
+
 def publish(
     shop: Shop, names: Sequence[str], registry: Registry, prefix: str, *, dry_run: bool = False
 ) -> tuple[Publication, ...]:
     """Copy bundles from `dist/` to a registry, below a prefix; with `dry_run` only ask what is there.
 
-    Nothing is written unless all that is listed is whole; NotCurrent, DamagedDist.
+    Charts go first, and what is in several bundles is asked for and sent once. Nothing is written unless all that is
+    listed is whole: the registry is asked, and uploads begin, while blobs are still hashed, but none ends before.
+    NotCurrent, DamagedDist.
     """
-    return publish_artifacts(shop, listed_artifacts(shop, names), registry, prefix, dry_run=dry_run)
-
-
-def listed_artifacts(shop: Shop, names: Sequence[str]) -> Listed:
-    """Read what the last build made of bundles, and begin to hash it; NotCurrent, DamagedDist."""
-    report = current_report(shop, names)
-    listed = {name: bundle.artifacts if (bundle := report.bundle(name)) else () for name in names}
-    each = dict.fromkeys(one for artifacts in listed.values() for one in artifacts)
-
-    def prove() -> None:
-        proof.result()
-
-    read = {one: dist.read_artifact(shop.workspace.dist, one, prove) for one in each}
-    blobs = {blob.path: blob for artifact in read.values() for blob in artifact.blobs}
-    reader = ThreadPoolExecutor(1, "reader")
-    proof = reader.submit(side_by_side, dist.require_whole, list(blobs.values()), shop.jobs)
-    reader.shutdown(wait=False)
-    return Listed({name: tuple(read[one] for one in artifacts) for name, artifacts in listed.items()}, prove)
-
-
-def publish_artifacts(
-    shop: Shop, listed: Listed, registry: Registry, prefix: str, *, dry_run: bool = False
-) -> tuple[Publication, ...]:
-    """Copy the artifacts of bundles, charts first; one that is in several bundles is asked for and sent once.
-
-    Registries may be asked, and uploads begin, while blobs are still hashed; no upload ends before all are proven.
-    """
+    listed = _listed(shop, names)
     bundles = listed.bundles
-    names = {_key(one): name for name, artifacts in reversed([*bundles.items()]) for one in artifacts}
+    whose = {_key(one): name for name, artifacts in reversed([*bundles.items()]) for one in artifacts}
     each = {_key(one): one for artifacts in bundles.values() for one in artifacts}
     firsts = {(one.repository, one.tag): one for one in reversed(each.values())}
 
@@ -132,7 +108,7 @@ def publish_artifacts(
         return _plan(one, firsts[one.repository, one.tag], registry, prefix)
 
     def write(plan: _Plan) -> Published:
-        shop.progress(names[_key(plan.artifact)], f"publishing {plan.repository}")
+        shop.progress(whose[_key(plan.artifact)], f"publishing {plan.repository}")
         if not dry_run:
             _write(plan, registry, listed.prove)
         return _published(plan, registry)
@@ -151,6 +127,23 @@ def publish_artifacts(
     return tuple(_publications(bundles, plans, done, faults))
 
 
+def _listed(shop: Shop, names: Sequence[str]) -> _Listed:
+    """Read what the last build made of bundles, and begin to hash it; NotCurrent, DamagedDist."""
+    report = current_report(shop, names)
+    listed = {name: bundle.artifacts if (bundle := report.bundle(name)) else () for name in names}
+    each = dict.fromkeys(one for artifacts in listed.values() for one in artifacts)
+
+    def prove() -> None:
+        proof.result()
+
+    read = {one: dist.read_artifact(shop.workspace.dist, one, prove) for one in each}
+    blobs = {blob.path: blob for artifact in read.values() for blob in artifact.blobs}
+    reader = ThreadPoolExecutor(1, "reader")
+    proof = reader.submit(side_by_side, dist.require_whole, list(blobs.values()), shop.jobs)
+    reader.shutdown(wait=False)
+    return _Listed({name: tuple(read[one] for one in artifacts) for name, artifacts in listed.items()}, prove)
+
+
 def _publications(
     bundles: Bundles, plans: Mapping[_Key, _Plan], done: Mapping[_Key, Published], faults: Mapping[_Key, BrollyError]
 ) -> Iterator[Publication]:
@@ -159,6 +152,9 @@ def _publications(
     for name, artifacts in bundles.items():
         keys = [_key(one) for one in artifacts]
         fault = next((faults[key] for key in keys if key in faults), None)
+        if not plans.keys() >= set(keys):
+            yield Publication(name, fault=fault)  # refused as a whole
+            continue
         published = tuple(
             msgspec.structs.replace(done[key], status="unchanged") if key in told else done[key]
             for key in keys
