@@ -54,6 +54,7 @@ SHELL = [
     "repositories",
     "engine_worker",
     "engine",
+    "engines",
     "pipeline",
     "rulebook",
     "console",

@@ -47,8 +47,9 @@ def test_a_tiny_run_fills_every_row(tmp_path: Path, capsys: pytest.CaptureFixtur
     engine()
     peer("docker-registry")
     plan = Plan(
-        sizes=(2,), repeats=(1,), charts=3, latencies=(0.0,), artifacts=2, large=1000, index=20_000, others=1, starts=1
-    )
+        sizes=(2,), repeats=(1,), charts=3, latencies=(0.0,), artifacts=2, large=1000, index=20_000, others=1, starts=1,
+        growth=(1, 2), unchanged=1,
+    )  # fmt: skip
     run(plan, generate.charts(count=4), tmp_path / "bench.json", "a test")
     groups = {group["title"]: group for group in json.loads((tmp_path / "bench.json").read_bytes())["groups"]}
     works = {title: [row["work"] for row in group["rows"]] for title, group in groups.items()}
@@ -57,6 +58,7 @@ def test_a_tiny_run_fills_every_row(tmp_path: Path, capsys: pytest.CaptureFixtur
         "2 bundles, 0 ms": [
             "cold", "nothing changed", "warm, no dist/", "one edited", "one edited, 2 overlays", "all changed",
         ],
+        "2 bundles and 1": ["cold", "nothing changed", "warm, no dist/"],
         "one chart of a large index": ["downloaded and read", "unchanged on the server"],
         "publish": ["2 small artifacts", "one of 0 MB"],
     }  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pty
@@ -18,11 +17,11 @@ import pytest
 
 from brolly import __version__, cli
 from chart_repository import HANG, ChartRepository, chart_repository
-from workspaces import Workspace, files_below, local, local_chart
+from workspaces import Workspace, files_below, local, local_chart, processes, seconds_of_work, wait_for
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 COMMANDS = [command.name for command in cli.COMMANDS]
 
@@ -301,14 +300,6 @@ def test_a_bug_shows_its_traceback(space: Workspace) -> None:
 # --- Ctrl-C
 
 
-def wait_for(is_so: Callable[[], bool]) -> None:
-    """Wait for something that another process does."""
-    until = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def interrupt(process: subprocess.Popen[str], asked: list[object]) -> tuple[int, str, float]:
     """Press Ctrl-C once the repository was asked; give the exit code, stderr, and how long it took."""
     wait_for(lambda: bool(asked))
@@ -320,16 +311,6 @@ def interrupt(process: subprocess.Popen[str], asked: list[object]) -> tuple[int,
 
 def leftovers(space: Workspace) -> list[str]:
     return [str(path) for root in (space.root, space.cache) for path in files_below(root) if ".tmp" in path.name]
-
-
-def children(text: str) -> list[str]:
-    """List the processes that have the text in their environment."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if text.encode() in (folder / "environ").read_bytes():
-                found.append(folder.name)
-    return found
 
 
 @pytest.mark.parametrize("jobs", ["1", "4"])
@@ -376,7 +357,7 @@ def test_ctrl_c_in_a_build_leaves_dist_as_it_was_and_no_process(
         name: one for name, one in before.items() if "work-cache" not in name
     }
     assert leftovers(space) == []
-    wait_for(lambda: not children(str(temporary)) and not any(temporary.iterdir()))
+    wait_for(lambda: not processes(str(temporary)) and not any(temporary.iterdir()))
 
 
 SLOW = "{{ range until 100000 }}{{ range until 100000 }}{{ . }}{{ end }}{{ end }}\n"
@@ -393,13 +374,15 @@ def test_ctrl_c_while_helm_renders_ends_its_processes(count: int, space: Workspa
     temporary.mkdir()
     space.environ["TMPDIR"] = str(temporary)
     process = space.start("check", "-j", str(count))
-    wait_for(lambda: len(list(temporary.glob("*/chart.tgz"))) == count)
+    wait_for(
+        lambda: sum(seconds_of_work(one) > 1 for one in processes(str(temporary)) if one != str(process.pid)) == count
+    )
     start = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "interrupted\n")
     assert time.monotonic() - start < 5
-    wait_for(lambda: not children(str(temporary)) and not any(temporary.iterdir()))
+    wait_for(lambda: not processes(str(temporary)) and not any(temporary.iterdir()))
 
 
 # --- explain, schema

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
 from brolly import dist
-from brolly.oci import IMAGE_MANIFEST, Artifact, Blob, compact_json
+from brolly.errors import WorldError
+from brolly.oci import IMAGE_MANIFEST, Artifact, Blob, Digest, compact_json
 from brolly.outcome import BuiltArtifact, BundleReport, Outcome, Report, Status
+from brolly.results import KeptArtifact, KeptOutcome
 from workspaces import files_below, picture
 
 
@@ -26,17 +31,25 @@ def made(name: str, content: str) -> Outcome:
     )
     artifact = Artifact(name, "1.0.0", manifest, (config, layer))
     built = BuiltArtifact(f"{name}-1.0.0", name, "1.0.0", artifact.digest, artifact.size)
-    files = ((f"{name}.tgz", content.encode()), (f"{name}/a.yaml", content.encode()), (f"{name}/b/c.yaml", b"same"))
+    files = (
+        (f"{name}.tgz", layer.content),
+        (f"{name}.md", content.encode()),
+        (f"{name}/a.yaml", content.encode()),
+        (f"{name}/b/c.yaml", b"same"),
+    )
     report = BundleReport(
         name=name, version="1.0.0", target="umbrella", status=Status.BUILT, inputs="", fingerprint="", sizes=(),
-        dependencies=(), artifacts=(built,), files=(f"{name}.tgz", f"{name}/"), findings=(),
+        dependencies=(), artifacts=(built,), files=(f"{name}.md", f"{name}.tgz", f"{name}/"), findings=(),
     )  # fmt: skip
     return Outcome(report, (artifact,), files)
 
 
 def write(root: Path, *outcomes: Outcome) -> None:
     report = Report(tool="1", address="oci://a/b", epoch=0, bundles=tuple(one.report for one in outcomes))
-    dist.write(root, outcomes, report, declared=[one.report.name for one in outcomes])
+    with dist.Staging(root) as staging:
+        for one in outcomes:
+            staging.put(one)
+        dist.write(staging, report, declared=[one.report.name for one in outcomes])
 
 
 def test_an_artifact_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -141,3 +154,92 @@ def test_a_folder_holds_what_the_bundle_has_and_nothing_else(tmp_path: Path) -> 
         "b/c.yaml",
     ]
     assert (tmp_path / "one/a.yaml").read_text() == "content"
+
+
+@pytest.mark.parametrize("disk", ["with links", "without links"])
+def test_a_package_and_its_blob_are_one_file_where_the_disk_can_do_that(
+    disk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, _: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+
+    if disk == "without links":
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    one = made("one", "content")
+    write(tmp_path, one)
+    layer = one.artifacts[0].blobs[1]
+    blob = tmp_path / "oci/blobs/sha256" / layer.descriptor.digest[7:]
+    package = tmp_path / "one.tgz"
+    assert package.read_bytes() == blob.read_bytes() == layer.content
+    assert package.samefile(blob) == (disk == "with links")
+    assert package.stat().st_mode & 0o777 == 0o644
+    # who writes into one of them is found out, and both come back
+    assert dist.holds(tmp_path, kept(one))
+    package.write_bytes(b"x" * len(layer.content))
+    assert not dist.holds(tmp_path, kept(one))
+    write(tmp_path, one)
+    assert package.read_bytes() == blob.read_bytes() == layer.content
+
+
+def kept(one: Outcome) -> KeptOutcome:
+    """Give what the result cache keeps of an outcome."""
+    artifacts = (
+        KeptArtifact(
+            each.repository, each.version, each.manifest.descriptor, tuple(blob.descriptor for blob in each.blobs)
+        )
+        for each in one.artifacts
+    )
+    return KeptOutcome(one.report, tuple(artifacts), tuple((name, Digest.of(content)) for name, content in one.files))
+
+
+@pytest.mark.parametrize("name", ["one.tgz", "one.md", "one/b/c.yaml", "one/stray.yaml", "oci"])
+def test_dist_holds_a_bundle_only_if_every_file_of_it_is_whole(name: str, tmp_path: Path) -> None:
+    one = made("one", "content")
+    write(tmp_path, one)
+    path = tmp_path / name if name != "oci" else tmp_path / "oci/blobs/sha256" / one.report.artifacts[0].digest[7:]
+    if path.exists():
+        path.unlink()
+    else:
+        path.touch()
+    assert not dist.holds(tmp_path, kept(one))
+
+
+def test_what_a_build_has_ready_outlives_another_build_and_goes_with_its_own(tmp_path: Path) -> None:
+    one, two = made("one", "content"), made("two", "content")
+    report = Report(tool="1", address="oci://a/b", epoch=0, bundles=(one.report,))
+    with dist.Staging(tmp_path) as staging:
+        staging.put(one)
+        assert not (tmp_path / "oci").exists()
+        write(tmp_path, two)
+        dist.write(staging, report, declared=["one"])
+    assert dist.read_artifact(tmp_path, one.report.artifacts[0]) == one.artifacts[0]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_what_a_killed_build_had_ready_goes_with_the_next_build(tmp_path: Path) -> None:
+    with dist.Staging(tmp_path) as staging:
+        staging.put(made("one", "content"))
+        (ready,) = tmp_path.glob(".*.tmp")
+        for left in (".build.0123456789ab.tmp", ".build.without-lock.tmp"):
+            shutil.copytree(ready, tmp_path / left)  # nobody holds the copy
+        (tmp_path / ".build.without-lock.tmp" / ".lock").unlink()
+        write(tmp_path, made("two", "content"))
+        assert [*tmp_path.glob(".*.tmp")] == [ready]
+
+
+def test_a_thread_that_has_not_heard_of_the_end_leaves_nothing(tmp_path: Path) -> None:
+    with dist.Staging(tmp_path / "dist") as staging:
+        pass
+    staging.put(made("one", "content"))
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_dist_that_is_removed_meanwhile_is_a_fault_of_the_world(tmp_path: Path) -> None:
+    one = made("one", "content")
+    report = Report(tool="1", address="oci://a/b", epoch=0, bundles=(one.report,))
+    with dist.Staging(tmp_path) as staging:
+        staging.put(one)
+        shutil.rmtree(tmp_path)
+        with pytest.raises(WorldError, match=r"writing .*: No such file"):
+            dist.write(staging, report, declared=["one"])
+    assert dist.read_report(tmp_path) is None

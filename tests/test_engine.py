@@ -109,11 +109,11 @@ def test_one_render_does_not_change_the_next(engine: Engine) -> None:
     files = chart() | {"templates/a.yaml": "kind: Parent", "charts/sub/templates/b.yaml": "kind: Child"}
     files["Chart.yaml"] += "dependencies: [{name: sub, version: 1.0.0, condition: sub.enabled}]"
     files |= chart("sub", "charts/sub/")
-    off, on = engine.check(package(files), [{"sub": {"enabled": False}}, {}], name="rel")
-    assert isinstance(off.rendering, Rendering)
-    assert isinstance(on.rendering, Rendering)
-    assert len(off.rendering.manifests) == 1
-    assert len(on.rendering.manifests) == 2
+    off, on = (engine.render(package(files), {"sub": {"enabled": on}}, name="rel") for on in (False, True))
+    assert isinstance(off, Rendering)
+    assert isinstance(on, Rendering)
+    assert len(off.manifests) == 1
+    assert len(on.manifests) == 2
 
 
 def test_lint_renders_the_templates_of_a_package(engine: Engine) -> None:
@@ -237,10 +237,11 @@ def test_an_engine_that_dies_says_why(engine: Engine) -> None:
 
 def test_of_several_values_only_those_that_kill_helm_fail(hurried: Engine) -> None:
     packed = with_template("{{ if .Values.loop }}" + ENDLESS + "{{ end }}kind: A")
-    verdicts = hurried.check(packed, [{}, {"loop": True}, {"loop": False}], name="rel")
-    assert [type(verdict.rendering) for verdict in verdicts] == [Rendering, EngineFailure, Rendering]
-    assert [type(verdict.lint) for verdict in verdicts] == [LintReport, EngineFailure, LintReport]
-    assert failed(verdicts[1].rendering).kind == "timeout"
+    values: list[dict[str, bool]] = [{}, {"loop": True}, {"loop": False}]
+    rendered = [hurried.render(packed, each, name="rel") for each in values]
+    assert [type(one) for one in rendered] == [Rendering, EngineFailure, Rendering]
+    assert [type(hurried.lint(packed, each)) for each in values] == [LintReport, EngineFailure, LintReport]
+    assert failed(rendered[1]).kind == "timeout"
 
 
 def test_a_worker_that_died_while_idle_is_replaced(hurried: Engine) -> None:

@@ -25,11 +25,11 @@ def repository() -> Iterator[ChartRepository]:
         yield served
 
 
-def entry(space: Workspace, name: str = "app", place: int = 0) -> dict[str, str]:
+def entry(space: Workspace, name: str = "app", place: int = 0) -> dict[str, Any]:
     """Read an entry of a lock."""
     from brolly import document
 
-    found: dict[str, str] = document.parse(space.lock_text(name).encode())["dependencies"][place]
+    found: dict[str, Any] = document.parse(space.lock_text(name).encode())["dependencies"][place]
     return found
 
 
@@ -68,6 +68,40 @@ def test_lock_stays_and_upgrade_moves(space: Workspace, repository: ChartReposit
     assert space.good("lock", "--upgrade").out == "app: locked (2 dependencies)\n  podinfo 6.1.0 -> 6.2.0\n"
     moves = space.good("lock", "--upgrade", "--output", "json").json["locks"][0]["moves"]
     assert moves == []
+
+
+def test_the_size_of_an_index_is_locked_only_near_the_limit_and_of_no_mirror(
+    space: Workspace, repository: ChartRepository
+) -> None:
+    repository.add("podinfo", "6.1.0")
+    mirror = toml({"mirrors": {"https://charts.example": repository.url}})
+    space.write({"brolly.toml": mirror})
+    space.bundle("app", dependencies=[remote(repository)])
+    space.bundle("mirrored", dependencies=[{**remote(repository), "repository": "https://charts.example"}])
+    repository.files["index.yaml"] += b"#" * (39 << 20)
+    space.good("lock")
+    assert "indexSize" not in entry(space)
+    repository.files["index.yaml"] += b"#" * (1 << 20)
+    done = space.good("lock", "--upgrade")
+    assert "  podinfo 6.1.0 (its repository's index changed its size)\n" in done.out
+    assert entry(space)["indexSize"] == 41 << 20
+    assert "indexSize" not in entry(space, "mirrored")
+    repository.files["index.yaml"] += b"#" * 1000
+    assert "unchanged" in space.good("lock", "--upgrade").out
+
+
+def test_an_index_above_fluxs_limit_is_locked_and_check_says_what_flux_will_do(
+    space: Workspace, repository: ChartRepository
+) -> None:
+    repository.add("podinfo", "6.1.0")
+    repository.files["index.yaml"] += b"#" * (50 << 20)
+    space.bundle("app", target="kustomize", dependencies=[{**remote(repository), "source": "upstream"}])
+    space.good("lock")
+    done = space.run("check", "--output", "json")
+    assert done.code == 1
+    assert "size/repository-index" in done.codes
+    space.bundle("app", target="kustomize", dependencies=[remote(repository)])
+    assert "size/repository-index" not in space.good("check", "--output", "json").codes
 
 
 def test_what_cannot_be_upgraded_is_named_with_a_suggestion(space: Workspace) -> None:

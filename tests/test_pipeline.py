@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import weakref
 from contextlib import ExitStack
+from typing import Any
 
 import jsonschema
 import pytest
 
-from brolly import outcome
+from brolly import dist, outcome
 from brolly.engine import Engine
 from brolly.oci import Digest
 from workspaces import Workspace, digest, local, local_chart, picture, times
@@ -91,6 +94,31 @@ def test_results_whose_content_is_gone_are_made_again(space: Workspace) -> None:
     assert space.good("build").out.split()[3] == "unchanged"
     (space.dist / "umbrella-1.0.0.tgz").unlink()
     assert [line.split()[3] for line in space.good("build").out.splitlines()] == ["unchanged", "built"]
+
+
+@pytest.mark.parametrize("option", [[], ["--no-cache"]])
+def test_the_bytes_of_a_bundle_are_let_go_when_it_is_done(
+    option: list[str], space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abcd":
+        space.bundle(name, local_chart(), dependencies=[local()])
+    space.good("lock")
+    seen: list[weakref.ref[Any]] = []
+    living: list[int] = []
+    put = dist.Staging.put
+
+    def watched(staging: dist.Staging, built: outcome.Outcome) -> None:
+        living.append(sum(one() is not None for one in seen))
+        seen.extend(weakref.ref(one) for one in (built, *built.artifacts))
+        put(staging, built)
+
+    monkeypatch.setattr(dist.Staging, "put", watched)
+    space.good("build", "-j", "1", *option)
+    assert living == [0] * 4
+    # what is brought back from the cache goes, too
+    shutil.rmtree(space.dist)
+    space.good("build", "-j", "1", *option)
+    assert living == [0] * 8
 
 
 def test_an_outcome_belongs_to_all_that_went_in(space: Workspace) -> None:

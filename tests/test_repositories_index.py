@@ -101,6 +101,7 @@ def test_an_entry_that_helm_cannot_decode_makes_the_chart_unusable(entry: str, r
         b"apiVersion: v1\nentries: {a: [}\n",
         b'{"apiVersion": 1}',
         b"<html><body>Sign in</body></html>",
+        b"apiVersion: v1\nentries:\n  podinfo:\x0c\n  - {name: podinfo, version: 1.0.0}\n",
     ],
 )
 def test_an_index_that_helm_cannot_use_is_refused(content: bytes) -> None:
@@ -214,6 +215,22 @@ def test_an_index_with_a_line_changed_reads_the_same_cut_and_whole(data: st.Data
         "swap": [lines[at - 1], line],
     }[change]
     _require_same_answers("".join([*lines[:at], *changed, *lines[at + 1 :]]).encode())
+
+
+_ODD = st.sampled_from(
+    (
+        "", " ", "  ", "   ", "# c", " # c", "  # c", "  -", "  - a", "  -a", " a: b", "  a: []", "  a:", "   a: b",
+        "a: b", "- a", "---", "...", "entries:", "entries: ", "  a:\x0c", "  podinfo:", "  ? a", "  {a: []}",
+        "  'a':  ", "  é:", "\x0b",
+    )
+)  # fmt: skip
+
+
+@given(at=st.integers(0, 22), odd=_ODD, end=st.sampled_from(["\n", ""]))
+def test_an_index_with_an_odd_line_reads_the_same_cut_and_whole(at: int, odd: str, end: str) -> None:
+    lines = _SMALL.splitlines(keepends=True)
+    _require_same_answers("".join([*lines[:at], odd + "\n", *lines[at:]]).encode())
+    _require_same_answers("".join([*lines[:at], odd + end]).encode())
 
 
 _SMALL = """apiVersion: v1
@@ -330,6 +347,7 @@ _HELM_INDEXES = (
     b'{"apiVersion": "v1", "entries": {"podinfo": [{"name": "podinfo", "version": "1.0.0", "annotations": {"a": 1}}]}}',
     b'{"apiVersion": "v1", entries: {podinfo: [{name: podinfo, version: 1.0.0}]}}',
     b"apiVersion: v1\nentries:\n  podinfo:\n  - {name: podinfo, version: 1.0.0}\n---\napiVersion: v2\n",
+    b"apiVersion: v1\nentries:\n  podinfo:\x0c\n  - {name: podinfo, version: 1.0.0}\n", _SMALL.encode() + b"  ",
     _SMALL.encode(), _SMALL.replace("\n", "\r\n").encode(), b"\xef\xbb\xbf" + _SMALL.encode(),
 )  # fmt: skip
 

@@ -102,6 +102,45 @@ def test_a_setting_that_helm_passes_over_is_a_warning(space: Workspace) -> None:
     assert codes(space) == []
 
 
+def test_an_index_that_flux_cannot_read_is_an_error_where_flux_reads_it(space: Workspace) -> None:
+    with chart_repository() as repository:
+        repository.add("greeter", "1.0.0", package(chart_files("greeter")))
+        repository.files["index.yaml"] += b"#" * (3 << 20)
+        dependency = {"name": "greeter", "version": "1.x", "repository": repository.url}
+        tight: dict[str, Any] = {"target": "kustomize", "limits": {"repository-index": "2Mi"}}
+        space.bundle("beside", dependencies=[dependency], **tight)
+        space.bundle("upstream", dependencies=[{**dependency, "source": "upstream"}], **tight)
+        space.bundle("usual", dependencies=[{**dependency, "source": "upstream"}], target="kustomize")
+        space.good("lock")
+        space.good("check", "beside", "usual")
+    assert codes(space, "beside", "--offline") == []
+    assert codes(space, "usual", "--offline") == ["kustomize/upstream"]
+    (found,) = [
+        one
+        for one in space.run("check", "upstream", "--offline", "--output", "json").json["findings"]
+        if one["code"] != "kustomize/upstream"
+    ]
+    assert (found["code"], found["severity"]) == ("size/repository-index", "error")
+    assert found["message"] == (
+        f"the index of {repository.url}, from which Flux takes greeter, is 4.00 MiB, the limit is 2.00 MiB"
+    )
+    written = (space.root / "bundles/upstream/bundle.yaml").read_text().splitlines()
+    assert repository.url in written[found["location"]["line"] - 1]
+
+
+def test_an_index_near_fluxs_limit_is_a_warning_and_a_reason_makes_room(space: Workspace) -> None:
+    with chart_repository() as repository:
+        repository.add("greeter", "1.0.0", package(chart_files("greeter")))
+        repository.files["index.yaml"] += b"#" * (19 << 18)
+        dependency = {"name": "greeter", "version": "1.x", "repository": repository.url, "source": "upstream"}
+        for name, limit in (("near", "5000Ki"), ("soft", {"limit": "4Mi", "severity": "warning", "reason": "a try"})):
+            space.bundle(name, target="kustomize", dependencies=[dependency], limits={"repository-index": limit})
+        space.good("lock")
+    for name in ("near", "soft"):
+        space.good("check", name, "--offline")
+        assert sorted(codes(space, name, "--offline")) == ["kustomize/upstream", "size/repository-index"]
+
+
 def test_lint_of_a_chart_of_others_is_a_warning_and_of_ones_own_an_error(space: Workspace) -> None:
     # a chart without templates/ fails `helm lint --strict`
     files = {name: content for name, content in chart_files("bare").items() if not name.startswith("templates/")}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from brolly import cli
-from brolly.pipeline.shop import Engines
+from brolly.engines import Engines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -58,8 +58,7 @@ class _Kept:
     """An engine that outlives the command that closes it."""
 
     def __init__(self, engine: Engine) -> None:
-        self.check = engine.check
-        self.render = engine.render
+        self.ask = engine.ask
 
     def close(self) -> None:
         """Leave it running."""
@@ -186,6 +185,14 @@ def processes(text: str) -> list[str]:
             if text.encode() in (folder / "environ").read_bytes():
                 found.append(folder.name)
     return found
+
+
+def seconds_of_work(process: str) -> float:
+    """Give the processor time that a process has had."""
+    with contextlib.suppress(OSError):
+        user, system = Path("/proc", process, "stat").read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def wait_for(is_so: Callable[[], bool]) -> None:

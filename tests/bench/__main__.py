@@ -28,7 +28,10 @@ _TESTS: Final = Path(__file__).resolve().parents[1]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How much is measured. `repeats` go with `sizes`; latencies are in seconds, sizes of data in bytes."""
+    """How much is measured. `repeats` go with `sizes`; latencies are in seconds, sizes of data in bytes.
+
+    `growth` is from few bundles to many, `unchanged` how often those are built that have not changed.
+    """
 
     sizes: tuple[int, ...] = (1, 10, 100)
     repeats: tuple[int, ...] = (3, 3, 1)
@@ -40,7 +43,8 @@ class Plan(msgspec.Struct, frozen=True):
     index: int = 28_000_000
     others: int = 3
     starts: int = 11
-    growth: int = 0
+    growth: tuple[int, int] = (10, 100)
+    unchanged: int = 5
 
 
 QUICK: Final = Plan(sizes=(1, 10), repeats=(1, 1), others=1)
@@ -51,15 +55,15 @@ def measure_all(plan: Plan, pool: Sequence[generate.Chart], progress: Callable[[
     yield measure_start(plan.starts, progress=progress)
     repository = Repository()
     repository.add(pool)
-    bundles = generate.bundles(pool, max(*plan.sizes, plan.growth), size=plan.charts)
+    bundles = generate.bundles(pool, max(*plan.sizes, *plan.growth), size=plan.charts)
     with repository.serving():
         for size, repeats in zip(plan.sizes, plan.repeats, strict=True):
             yield from measure_builds(
                 bundles[:size], repository, plan.latencies, repeats, plan.workers, progress=progress
             )
-        if plan.growth:
-            progress(f"growth to {plan.growth} bundles")
-            yield measure_growth(bundles[: plan.growth], repository, plan.workers, bundles[: max(plan.sizes)])
+        few, many = plan.growth
+        progress(f"growth from {few} to {many} bundles")
+        yield measure_growth(bundles[:few], bundles[:many], repository, plan.workers, plan.unchanged)
     yield measure_index(plan.index, plan.others, progress=progress)
     try:
         yield measure_publishing(plan.artifacts, plan.large, plan.others, plan.workers, progress=progress)
@@ -105,14 +109,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("charts", nargs="?", type=Path, metavar="DIR_OF_REAL_CHARTS", help="chart packages to use")
-    parser.add_argument("--quick", action="store_true", help="1 and 10 bundles only, fewer rounds")
-    parser.add_argument("--thousand", action="store_true", help="1,000 bundles, too: that takes long")
+    parser.add_argument("--quick", action="store_true", help="1 and 10 bundles with Helm, 100 without, one round")
+    parser.add_argument("--thousand", action="store_true", help="1,000 bundles beside 100: that takes long")
     parser.add_argument("--output", type=Path, default=Path("bench.json"), metavar="FILE", help="default: bench.json")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown, too")
     args = parser.parse_args(argv)
     plan = QUICK if args.quick else Plan()
     if args.thousand:
-        plan = msgspec.structs.replace(plan, growth=1000)
+        plan = msgspec.structs.replace(plan, growth=(100, 1000))
     pool = real_charts(args.charts) if args.charts else generate.charts()
     command = " ".join(["python -m bench", *(sys.argv[1:] if argv is None else argv)])
     results = run(plan, pool, args.output, command)

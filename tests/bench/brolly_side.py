@@ -30,10 +30,10 @@ def program() -> list[str]:
 def environment(**more: str) -> dict[str, str]:
     """Give this environment without what would change how Brolly works; a crash says where.
 
-    Bytecode is written, as where people install a package: else both sides compile what they import at each start.
+    Without bytecode each start compiles what it imports, which is half of it: people's programs have some.
     """
-    left_out = ("BROLLY_", "SOURCE_DATE", "PYTHONDONTWRITEBYTECODE")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+    without = ("BROLLY_", "SOURCE_DATE", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(without)}
     return {**kept, "PYTHONFAULTHANDLER": "1", **more}
 
 

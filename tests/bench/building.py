@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import statistics
 import sys
 import tempfile
@@ -154,20 +153,33 @@ def _count(bundles: int) -> str:
     return "1 bundle" if bundles == 1 else f"{bundles} bundles"
 
 
-def measure_growth(bundles: Sequence[Bundle], repository: Repository, workers: int, hundred: Sequence[Bundle]) -> Group:
-    """Compare 1,000 bundles with 100: nothing may grow faster than the work."""
-    took: dict[int, list[Measured]] = {}
+def measure_growth(
+    few: Sequence[Bundle], many: Sequence[Bundle], repository: Repository, workers: int, repeats: int
+) -> Group:
+    """Compare many bundles with few: time may grow with the work and no faster, memory not at all.
+
+    What has nothing to do but to verify is repeated so often: it is short, and noise would pass for growth.
+    """
     repository.latency = 0
-    for chosen in (hundred, bundles):
-        with tempfile.TemporaryDirectory(prefix="brolly-bench-") as folder:
-            builds = Builds(Path(folder), chosen, repository, workers)
-            builds.lock()
-            took[len(chosen)] = [builds.side.build(), builds.side.build()]
-            shutil.rmtree(builds.side.workspace)
-    few, many = took[len(hundred)], took[len(bundles)]
-    rows = tuple(
-        Row(work, side([large]), (side([small]),))
-        for work, large, small in zip(("cold", "nothing changed"), many, few, strict=True)
-    )
+    small, large = (_grown(bundles, repository, workers, repeats) for bundles in (few, many))
+    rows = tuple(Row(work, side(large[work]), (side(small[work]),)) for work in large)
     facts = {f"{row.work}, times as long": 1 / row.ratios[0] for row in rows}
-    return Group(f"{len(bundles)} bundles, 0 ms", (f"brolly, {len(hundred)} bundles",), rows, facts)
+    facts |= {f"{row.work}, times the processor time": row.brolly.cpu / row.peers[0].cpu for row in rows}
+    for work in large:
+        own = [max(done.own for done in grown[work]) for grown in (small, large)]
+        facts |= {
+            f"{work}, MiB without the engines, {count}": peak >> 20
+            for count, peak in zip(("few", "many"), own, strict=True)
+        }
+    return Group(f"{_count(len(many))} and {len(few)}", (f"brolly, {_count(len(few))}",), rows, facts)
+
+
+def _grown(bundles: Sequence[Bundle], repository: Repository, workers: int, repeats: int) -> dict[str, list[Measured]]:
+    with tempfile.TemporaryDirectory(prefix="brolly-bench-") as folder:
+        made = Side(Path(folder), workers)
+        umbrellas.write_workspace(made.workspace, bundles, repository.url)
+        made.lock()
+        cold = [made.build()]
+        unchanged = [made.build() for _ in range(repeats)]
+        made.forget_dist()
+        return {"cold": cold, "nothing changed": unchanged, "warm, no dist/": [made.build()]}

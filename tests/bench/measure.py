@@ -20,12 +20,16 @@ _SAMPLE_SECONDS: Final = 0.05
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run of programs took: seconds, seconds of processor, bytes; and what they wrote to stdout."""
+    """What a run of programs took: seconds, seconds of processor, bytes; and what they wrote to stdout.
+
+    `own` counts the bytes of the programs without those that they started.
+    """
 
     seconds: float
     cpu: float
     peak: int
     outputs: tuple[str, ...]
+    own: int = 0
 
 
 class ProgramFailedError(Exception):
@@ -47,7 +51,7 @@ def run(
                 said = Path(folder, f"{place}.err").read_text(errors="replace")[-4000:]
                 raise ProgramFailedError(f"{process.args!r} gave {process.returncode}:\n{said}")
         outputs = tuple(Path(folder, f"{place}.out").read_text() for place in range(len(processes)))
-    return Measured(seconds, cpu, watch.peak, outputs)
+    return Measured(seconds, cpu, watch.peak, outputs, watch.own)
 
 
 def _start(command: Sequence[str], environ: Mapping[str, str], cwd: Path, path: Path) -> subprocess.Popen[bytes]:
@@ -73,7 +77,7 @@ class _watching:  # noqa: N801 - a context manager
     """
 
     def __init__(self, roots: Sequence[int]) -> None:
-        self.peak = 0
+        self.peak = self.own = 0
         self._roots = roots
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -88,7 +92,9 @@ class _watching:  # noqa: N801 - a context manager
 
     def _sample(self) -> None:
         while not self._over.wait(_SAMPLE_SECONDS):
-            self.peak = max(self.peak, sum(map(_high_water, _descendants(self._roots))))
+            memory = {process: _high_water(process) for process in _descendants(self._roots)}
+            self.peak = max(self.peak, sum(memory.values()))
+            self.own = max(self.own, sum(memory.get(root, 0) for root in self._roots))
 
 
 def _descendants(roots: Sequence[int]) -> Iterator[int]:

@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from contextlib import contextmanager
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final
 
@@ -75,6 +76,12 @@ def _entry(name: str, version: str, digest: str) -> dict[str, object]:
     }
 
 
+@lru_cache(maxsize=256)
+def _etag(content: bytes) -> str:
+    """Hash a file once, as servers do: its bytes are kept with it, and Python keeps their own hash."""
+    return f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # a connection that the backlog has no room for is tried again after a second: that would be measured
@@ -105,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             self._answer(404, b"", "")
             return
-        etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+        etag = _etag(content)
         known = self.headers.get("If-None-Match") == etag
         self._answer(304 if known else 200, b"" if known else content, etag)
 

@@ -74,6 +74,16 @@ class Chart:
         return tuple(entry for entry in self.files if entry.name.startswith("templates/"))
 
     @property
+    def lints_alike(self) -> bool:
+        """Whether `helm lint` says the same with all values that the chart can be rendered with.
+
+        Of values it judges those that its own schema speaks of, of documents those of its own templates; subcharts are
+        only rendered. Source: helm v4.2.3 pkg/chart/v2/lint/rules (values.go, template.go).
+        """
+        names = (entry.name.rpartition("/")[2] for entry in self.templates)
+        return self.schema is None and all(name == "NOTES.txt" or name.startswith("_") for name in names)
+
+    @property
     def crds(self) -> tuple[Entry, ...]:
         """The YAML and JSON files below `crds/`."""
         return tuple(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
+import secrets
 import shutil
-import tempfile
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
@@ -21,7 +23,7 @@ from brolly.outcome import Status
 from brolly.workspace import write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from brolly.outcome import BuiltArtifact, BundleReport, Outcome, Report
     from brolly.results import KeptOutcome
@@ -30,6 +32,7 @@ _REF_NAME: Final = "org.opencontainers.image.ref.name"
 _LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
 REPORT: Final = "report.json"
 _LOCK: Final = ".lock"
+_BLOBS: Final = "oci/blobs/sha256/"
 
 
 class DamagedDist(WorldError):  # noqa: N818 - it names a state
@@ -69,29 +72,111 @@ def read_report(dist: Path) -> Report | None:
         return None
 
 
-def write(dist: Path, outcomes: Sequence[Outcome], report: Report, *, declared: Iterable[str] | None) -> Report:
-    """Write what was built: blobs, then the index, then the files, the report last; give the report as written.
+class Staging:
+    """Where each bundle's bytes wait, out of memory, until all are built: a hidden folder of `dist/`, shaped like it.
+
+    Several threads may `put`. The folder belongs to one build and goes with it. A killed build leaves one that nobody
+    holds locked any more: the next build removes it.
+    """
+
+    def __init__(self, dist: Path) -> None:
+        self.dist = dist
+        self.blobs: set[str] = set()
+        self.files: list[str] = []
+        self.links: dict[str, str] = {}
+        self.folders: set[str] = set()
+        self._lock = threading.Lock()
+        self._root = dist / f".build.{secrets.token_hex(6)}.tmp"
+        self._held: IO[bytes] | None = None
+        self._is_over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._is_over = True
+            if self._held:
+                shutil.rmtree(self._root, ignore_errors=True)
+                self._held.close()
+
+    def put(self, built: Outcome) -> None:
+        """Write a bundle's artifacts and files; nothing after the end, which a thread may not have heard of yet."""
+        with self._lock:
+            if self._is_over or not built.artifacts:
+                return
+            self._open()
+            blobs = [blob for artifact in built.artifacts for blob in (*artifact.blobs, artifact.manifest)]
+            for blob in blobs:
+                self._put_blob(blob)
+            for name, content in built.files:
+                self._put_file(name, content, blobs)
+
+    def place(self, name: str) -> Path:
+        """Say where what belongs to `dist/NAME` lies until then."""
+        return self._root / name
+
+    def _put_blob(self, blob: Blob) -> None:
+        name = Digest.parse(blob.descriptor.digest).hex
+        if name not in self.blobs:
+            self._write(_BLOBS + name, blob.content)
+            self.blobs.add(name)
+
+    def _put_file(self, name: str, content: bytes, blobs: Iterable[Blob]) -> None:
+        folder, slash, _ = name.partition("/")
+        if slash:
+            self.folders.add(folder)
+        elif blob := next((blob for blob in blobs if blob.content == content), None):
+            self.links[name] = Digest.parse(blob.descriptor.digest).hex
+            return
+        else:
+            self.files.append(name)
+        self._write(name, content)
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self._root / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            path.chmod(0o644)
+        except OSError as error:
+            raise _unwritable(self.dist / name, error) from error
+
+    def _open(self) -> None:
+        if self._held:
+            return
+        with _alone(self.dist):
+            _remove_leftovers(self.dist)
+            self._root.mkdir()
+            self._held = (self._root / _LOCK).open("ab")
+            fcntl.flock(self._held, fcntl.LOCK_EX)
+
+
+def write(staging: Staging, report: Report, *, declared: Iterable[str] | None) -> Report:
+    """Put what was built in its place: blobs, then the index, then files, the report last; give it as written.
 
     `declared` names all bundles of the workspace when all were built: what belongs to no bundle any more is removed.
     Of two builds at once, one waits for the other.
     """
-    layout = dist / "oci"
+    dist, layout = staging.dist, staging.dist / "oci"
     with _alone(dist):
         old = read_report(dist)
         _remove_leftovers(dist)
         write_file(layout / "oci-layout", _LAYOUT)
-        for built in outcomes:
-            for artifact in built.artifacts:
-                for blob in (*artifact.blobs, artifact.manifest):
-                    _write_blob(layout, blob)
-        report = _without_lost(layout, report)
-        write_file(layout / "index.json", _index(layout, report))
-        for built in outcomes:
-            _write_files(dist, built)
+        for name in sorted(staging.blobs):
+            _place(staging.place(_BLOBS + name), dist / _BLOBS / name)
+        report, listed = _without_lost(layout, report)
+        write_file(layout / "index.json", _index(listed))
+        for folder in sorted(staging.folders):
+            _place_folder(staging.place(folder), dist / folder)
+        for name in staging.files:
+            _place(staging.place(name), dist / name)
+        for name, blob in staging.links.items():
+            _place_link(dist / _BLOBS / blob, staging.place(name), dist / name)
         _remove_old(dist, old, report)  # before the report: who is interrupted here finds it listed the next time
         write_file(dist / REPORT, outcome.serialize(report))
         if declared is not None:
-            _remove_unlisted_blobs(layout, report)
+            _remove_unlisted_blobs(layout, listed)
     return report
 
 
@@ -104,15 +189,38 @@ def _alone(dist: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
     except OSError as error:
-        place = error.filename or dist
-        raise WorldError(f"writing {place}: {error.strerror or error}", hint="is there room, may you write?") from error
+        raise _unwritable(Path(error.filename or dist), error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> WorldError:
+    return WorldError(f"writing {path}: {error.strerror or error}", hint="is there room, may you write?")
 
 
 def _remove_leftovers(dist: Path) -> None:
-    """Remove what a killed build was writing: nobody else writes now."""
-    for folder in (dist, dist / "oci", dist / "oci" / "blobs" / "sha256"):
-        for path in folder.glob(".*.tmp"):
-            _remove(path)
+    """Remove what killed builds were writing: nobody else writes now, but into a staging of their own."""
+    for folder in (dist, dist / "oci", dist / _BLOBS):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name.startswith(".") and path.name.endswith(".tmp") and not _is_held(path):
+                _remove_leftover(path)
+
+
+def _remove_leftover(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)  # whom it belongs to may be at it, too
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_held(path: Path) -> bool:
+    """Say whether a build that is alive holds this staging."""
+    try:
+        with (path / _LOCK).open("r+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # no staging, or one whose build was killed before it had begun
+    return False
 
 
 def _remove(path: Path) -> None:
@@ -126,74 +234,97 @@ def _blob_path(layout: Path, digest: str) -> Path:
     return layout / "blobs" / "sha256" / Digest.parse(digest).hex
 
 
-def _write_blob(layout: Path, blob: Blob) -> None:
-    write_file(_blob_path(layout, blob.descriptor.digest), blob.content)
+def _place(staged: Path, path: Path) -> None:
+    """Move a file to its place, unless its bytes are there."""
+    if not _is_same(staged, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(path)
 
 
-def _without_lost(layout: Path, report: Report) -> Report:
-    """Leave out what bundles keep of an earlier build where `dist/oci` does not hold it any more."""
-    bundles = (
-        bundle if all(_is_whole(layout, one.digest) for one in bundle.artifacts) else _emptied(bundle)
-        for bundle in report.bundles
-    )
-    return msgspec.structs.replace(report, bundles=tuple(bundles))
+def _place_link(blob: Path, staged: Path, path: Path) -> None:
+    """Give a blob a second name: half the room, and half to be hashed. Where there are no hard links it is copied.
+
+    Nothing here writes into a file that has its place. Whoever else does damages both, and `publish` and the next
+    build see it: they go by the digest.
+    """
+    try:
+        staged.hardlink_to(blob)
+    except OSError:
+        shutil.copyfile(blob, staged)
+        staged.chmod(0o644)
+    _place(staged, path)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    if other.is_symlink() or not other.is_file() or one.stat().st_size != other.stat().st_size:
+        return False
+    return _digest(one) == _digest(other)
+
+
+def _place_folder(staged: Path, folder: Path) -> None:
+    """Move a folder to its place; the one that is there goes as a whole if anything differs."""
+    if _is_same_folder(staged, folder):
+        return
+    if folder.exists() or folder.is_symlink():
+        folder.rename(staged.with_name(f".{staged.name}.old"))
+    staged.rename(folder)
+
+
+def _is_same_folder(one: Path, other: Path) -> bool:
+    mine, theirs = _files_below(one), _files_below(other)
+    return mine.keys() == theirs.keys() and all(_is_same(path, theirs[name]) for name, path in mine.items())
+
+
+def _files_below(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """An artifact in `dist/oci`: what the index says of its manifest, and the digests of its blobs."""
+
+    name: str
+    manifest: dict[str, Any]
+    blobs: tuple[str, ...]
+
+
+def _without_lost(layout: Path, report: Report) -> tuple[Report, list[_Listed]]:
+    """Leave out what bundles keep of an earlier build where `dist/oci` does not hold it any more; list the rest."""
+    bundles, listed = [], []
+    for bundle in report.bundles:
+        try:
+            artifacts = [_listed(layout, one) for one in bundle.artifacts]
+        except DamagedDist:
+            bundles.append(_emptied(bundle))
+            continue
+        bundles.append(bundle)
+        listed += artifacts
+    return msgspec.structs.replace(report, bundles=tuple(bundles)), listed
 
 
 def _emptied(bundle: BundleReport) -> BundleReport:
     return msgspec.structs.replace(bundle, status=Status.FAILED, artifacts=())
 
 
-def _is_whole(layout: Path, digest: str) -> bool:
-    try:
-        return all(_blob_path(layout, entry["digest"]).is_file() for entry in _manifest_entries(layout, digest))
-    except DamagedDist:
-        return False
+def _listed(layout: Path, artifact: BuiltArtifact) -> _Listed:
+    """Read a manifest; DamagedDist if it, or one of its blobs, is not there."""
+    content = read_blob(layout, artifact.digest)
+    blobs = tuple(str(entry["digest"]) for entry in _entries(content))
+    for digest in blobs:
+        if not _blob_path(layout, digest).is_file():
+            raise DamagedDist(f"dist/oci lacks the blob {digest[:19]}", hint="run `brolly build`")
+    manifest = {"mediaType": _media_type(content), "digest": artifact.digest, "size": len(content)}
+    return _Listed(artifact.ref_name, manifest, blobs)
 
 
-def _index(layout: Path, report: Report) -> bytes:
-    listed = {artifact.ref_name: artifact.digest for bundle in report.bundles for artifact in bundle.artifacts}
-    manifests = []
-    for name, digest in sorted(listed.items()):
-        content = read_blob(layout, digest)
-        entry = {"mediaType": _media_type(content), "digest": digest, "size": len(content)}
-        manifests.append({**entry, "annotations": {_REF_NAME: name}})
+def _index(listed: Iterable[_Listed]) -> bytes:
+    by_name = {one.name: one.manifest for one in listed}
+    manifests = [{**manifest, "annotations": {_REF_NAME: name}} for name, manifest in sorted(by_name.items())]
     return json.dumps({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": manifests}, indent=2).encode() + b"\n"
 
 
 def _media_type(manifest: bytes) -> str:
     return str(json.loads(manifest).get("mediaType", IMAGE_MANIFEST))
-
-
-def _write_files(dist: Path, built: Outcome) -> None:
-    folders = {path.split("/", 1)[0] for path, _ in built.files if "/" in path}
-    for folder in sorted(folders):
-        inside = {path.split("/", 1)[1]: content for path, content in built.files if path.startswith(folder + "/")}
-        _write_folder(dist / folder, inside)
-    for path, content in built.files:
-        if "/" not in path:
-            write_file(dist / path, content)
-
-
-def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder that holds these files and no others; it is replaced as a whole if anything differs."""
-    if _folder_holds(folder, files):
-        return
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp") as temporary:
-        fresh = Path(temporary) / "new"
-        for name, content in files.items():
-            write_file(fresh / name, content)
-        if folder.exists() or folder.is_symlink():
-            folder.rename(Path(temporary) / "old")
-        fresh.rename(folder)
-
-
-def _folder_holds(folder: Path, files: Mapping[str, bytes]) -> bool:
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
-    return found.keys() == files.keys() and all(_holds(path, files[name]) for name, path in found.items())
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    return path.is_file() and not path.is_symlink() and path.read_bytes() == content
 
 
 def _remove_old(dist: Path, old: Report | None, new: Report) -> None:
@@ -207,19 +338,21 @@ def _remove_old(dist: Path, old: Report | None, new: Report) -> None:
             _remove(path)
 
 
-def _remove_unlisted_blobs(layout: Path, report: Report) -> None:
-    wanted: set[str] = set()
-    for bundle in report.bundles:
-        for artifact in bundle.artifacts:
-            wanted |= {artifact.digest} | {entry["digest"] for entry in _manifest_entries(layout, artifact.digest)}
-    for path in (layout / "blobs" / "sha256").glob("*"):
+def _remove_unlisted_blobs(layout: Path, listed: Iterable[_Listed]) -> None:
+    wanted = {digest for one in listed for digest in (one.manifest["digest"], *one.blobs)}
+    folder = layout / "blobs" / "sha256"
+    for path in folder.iterdir() if folder.is_dir() else ():
         if f"sha256:{path.name}" not in wanted:
             path.unlink(missing_ok=True)
 
 
 def _manifest_entries(layout: Path, digest: str) -> list[dict[str, Any]]:
-    manifest = json.loads(read_blob(layout, digest))
-    return [manifest["config"], *manifest["layers"]]
+    return _entries(read_blob(layout, digest))
+
+
+def _entries(manifest: bytes) -> list[dict[str, Any]]:
+    parsed = json.loads(manifest)
+    return [parsed["config"], *parsed["layers"]]
 
 
 def read_blob(layout: Path, digest: str) -> bytes:
@@ -242,22 +375,30 @@ def _damaged(digest: str) -> DamagedDist:
 
 
 def holds(dist: Path, kept: KeptOutcome) -> bool:
-    """Say whether `dist/` holds what a build made, byte for byte."""
+    """Say whether `dist/` holds what a build made, byte for byte. Two names of one file are read once."""
     descriptors = (one for artifact in kept.artifacts for one in (*artifact.blobs, artifact.manifest))
     wanted = {_blob_path(dist / "oci", one.digest): one.digest for one in descriptors}
     wanted |= {dist / name: digest for name, digest in kept.files}
     folders = {name.split("/", 1)[0] for name, _ in kept.files if "/" in name}
     listed = {dist / name for name, _ in kept.files}
     strays = (path for folder in folders for path in (dist / folder).rglob("*") if path not in listed)
-    return all(_has_digest(path, digest) for path, digest in wanted.items()) and all(one.is_dir() for one in strays)
-
-
-def _has_digest(path: Path, digest: str) -> bool:
+    known: dict[tuple[int, int], str] = {}
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == digest[7:]
+        are_whole = all(_digest(path, known) == digest[7:] for path, digest in wanted.items())
     except OSError:
         return False
+    return are_whole and all(one.is_dir() for one in strays)
+
+
+def _digest(path: Path, known: dict[tuple[int, int], str] | None = None) -> str:
+    """Hash a file, unless it is one that is `known` by its device and inode."""
+    known = {} if known is None else known
+    with path.open("rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        place = status.st_dev, status.st_ino
+        if place not in known:
+            known[place] = hashlib.file_digest(file, "sha256").hexdigest()
+        return known[place]
 
 
 def read_artifact(dist: Path, built: BuiltArtifact, prove: Callable[[], None]) -> StoredArtifact:
@@ -282,5 +423,9 @@ def _stored(layout: Path, descriptor: Descriptor, prove: Callable[[], None]) -> 
 
 def require_whole(blob: StoredBlob) -> None:
     """Read a blob of `dist/oci` against its digest; DamagedDist."""
-    if not _has_digest(blob.path, blob.descriptor.digest):
+    try:
+        is_whole = _digest(blob.path) == Digest.parse(blob.descriptor.digest).hex
+    except OSError as error:
+        raise _lacking(blob.descriptor.digest) from error
+    if not is_whole:
         raise _damaged(blob.descriptor.digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import importlib.util
 import json
@@ -15,7 +16,6 @@ import sys
 import tempfile
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
@@ -37,6 +37,8 @@ from brolly.rendering import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from brolly.rendering import KnownDocuments
+
 _DISTRIBUTION: Final = "helm-python-sdk"
 _HINT: Final = "pip install 'brolly[helm]'"
 _DISK_HINT: Final = "make room, or choose another folder with TMPDIR"
@@ -50,6 +52,7 @@ _GO_DEATH: Final = re.compile(r"^(?:fatal error|panic|SIG[A-Z]+): .*", re.MULTIL
 _OUT_OF_MEMORY: Final = re.compile(r"out of memory|cannot allocate memory|MemoryError|failed to map segment")
 _STDERR_BYTES: Final = 4096
 _SHOWN: Final = 2000
+_PIPE_BYTES: Final = 1 << 20
 _START_SECONDS: Final = 60.0
 Frame = TypeVar("Frame", bound=msgspec.Struct)
 
@@ -58,20 +61,78 @@ class EngineUnavailable(UsageError):  # noqa: N818 - a state, like importlib's P
     """Helm's engine is not installed, or cannot be loaded here."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What Helm says of a chart with one set of values."""
+class Helm:
+    """What can be asked of Helm. `ask` says who answers."""
 
-    lint: LintReport | EngineFailure
-    rendering: Rendering | EngineFailure
+    def ask(self, request: Request) -> Answer:
+        """Give the answer to one request."""
+        raise NotImplementedError
+
+    def render(
+        self, package: bytes, values: Mapping[str, Any], *, name: str, namespace: str = "default"
+    ) -> Rendering | EngineFailure:
+        """Render a chart package as `helm install NAME` would."""
+        request = render_request(package, values, name=name, namespace=namespace)
+        return self.rendering(request, self.ask(request))
+
+    def lint(
+        self, package: bytes, values: Mapping[str, Any], *, namespace: str = "default", strict: bool = True
+    ) -> LintReport | EngineFailure:
+        """Lint a chart package as `helm lint [--strict]` would."""
+        return linted(self.ask(lint_request(package, values, namespace=namespace, strict=strict)))
+
+    def values(self, package: bytes, values: Mapping[str, Any]) -> dict[str, Any] | EngineFailure:
+        """Give the values that templates would see: the charts' defaults under the given ones."""
+        answer = self.ask(Request(package, json.dumps(values), "values"))
+        merged: dict[str, Any] | EngineFailure = _failure(answer.fault) if answer.fault else json.loads(answer.result)
+        return merged
+
+    def stored_manifest(
+        self, package: bytes, values: Mapping[str, Any], *, name: str, namespace: str = "default"
+    ) -> str | EngineFailure:
+        """Give the manifest that `helm install` would store, from Helm's own install action (a dry run)."""
+        answer = self.ask(Request(package, json.dumps(values), "install", name, namespace))
+        return _failure(answer.fault) if answer.fault else str(answer.result)
+
+    def rendering(
+        self, request: Request, answer: Answer, known: KnownDocuments | None = None
+    ) -> Rendering | EngineFailure:
+        """Read the answer to a `render_request`; `known` are documents read before; new ones are put there."""
+        if answer.fault:
+            return _failure(answer.fault)
+        try:
+            return from_templates(answer.result["templates"], crds=_crd_files(answer.result["crds"]), known=known)
+        except RenderingError as error:
+            # rendering alone does not parse YAML: what Helm says of it comes from its install action
+            said = self.ask(msgspec.structs.replace(request, want="install"))
+            return _failure(said.fault or Fault("template", str(error)))
 
 
-class Engine:
+def render_request(package: bytes, values: Mapping[str, Any], *, name: str, namespace: str = "default") -> Request:
+    """Ask for what `helm install NAME` renders."""
+    return Request(package, json.dumps(values), "render", name, namespace)
+
+
+def lint_request(
+    package: bytes, values: Mapping[str, Any], *, namespace: str = "default", strict: bool = True
+) -> Request:
+    """Ask for what `helm lint [--strict]` says."""
+    return Request(package, json.dumps(values), "lint", namespace=namespace, strict=strict)
+
+
+def linted(answer: Answer) -> LintReport | EngineFailure:
+    """Read the answer to a `lint_request`."""
+    if answer.fault:
+        return _failure(answer.fault)
+    return lint_report(answer.result["messages"], answer.result["errors"])
+
+
+class Engine(Helm):
     """Helm's engine. The worker starts with the first request and ends with the context; threads take turns.
 
     WorldError where the worker's folder cannot be written.
 
-    `timeout` is in seconds and for one set of values, `memory` in bytes of address space: Go reserves generously, and
+    `timeout` is in seconds and for one request, `memory` in bytes of address space: Go reserves generously, and
     below 4 GiB ordinary umbrellas fail. An engine belongs to its process; it is neither pickled nor used after a fork.
     """
 
@@ -111,91 +172,28 @@ class Engine:
         with self._lock:
             self._drop()
 
-    def render(
-        self, package: bytes, values: Mapping[str, Any], *, name: str, namespace: str = "default"
-    ) -> Rendering | EngineFailure:
-        """Render a chart package as `helm install NAME` would."""
-        request = Request(package, (json.dumps(values),), ("render",), name, namespace)
-        return self._rendering(request, self._ask(request)[0])
-
-    def lint(
-        self, package: bytes, values: Mapping[str, Any], *, namespace: str = "default", strict: bool = True
-    ) -> LintReport | EngineFailure:
-        """Lint a chart package as `helm lint [--strict]` would."""
-        request = Request(package, (json.dumps(values),), ("lint",), namespace=namespace, strict=strict)
-        return _lint(self._ask(request)[0])
-
-    def values(self, package: bytes, values: Mapping[str, Any]) -> dict[str, Any] | EngineFailure:
-        """Give the values that templates would see: the charts' defaults under the given ones."""
-        answer = self._ask(Request(package, (json.dumps(values),), ("values",)))[0]
-        if "values" in answer.faults:
-            return _failure(answer.faults["values"])
-        merged: dict[str, Any] = json.loads(answer.results["values"])
-        return merged
-
-    def check(
-        self,
-        package: bytes,
-        values: Sequence[Mapping[str, Any]],
-        *,
-        name: str,
-        namespace: str = "default",
-        strict: bool = True,
-    ) -> tuple[Verdict, ...]:
-        """Lint and render a chart package with each of several values; one verdict each, in order."""
-        texts = tuple(json.dumps(each) for each in values)
-        request = Request(package, texts, ("lint", "render"), name, namespace, strict)
-        answers = self._ask(request)
-        return tuple(
-            Verdict(_lint(answer), self._rendering(msgspec.structs.replace(request, values=(text,)), answer))
-            for text, answer in zip(texts, answers, strict=True)
-        )
-
-    def stored_manifest(
-        self, package: bytes, values: Mapping[str, Any], *, name: str, namespace: str = "default"
-    ) -> str | EngineFailure:
-        """Give the manifest that `helm install` would store, from Helm's own install action (a dry run)."""
-        answer = self._ask(Request(package, (json.dumps(values),), ("install",), name, namespace))[0]
-        return _failure(answer.faults["install"]) if "install" in answer.faults else str(answer.results["install"])
-
-    def _rendering(self, request: Request, answer: Answer) -> Rendering | EngineFailure:
-        if "render" in answer.faults:
-            return _failure(answer.faults["render"])
-        rendered = answer.results["render"]
-        try:
-            return from_templates(rendered["templates"], crds=_crd_files(rendered["crds"]))
-        except RenderingError as error:
-            return self._in_helms_words(request, error)
-
-    def _in_helms_words(self, request: Request, error: RenderingError) -> EngineFailure:
-        """Ask Helm what it says of a document that we cannot read: rendering alone does not parse YAML."""
-        answer = self._ask(msgspec.structs.replace(request, wants=("install",)))[0]
-        return _failure(answer.faults.get("install") or Fault("template", str(error)))
-
-    def _ask(self, request: Request) -> tuple[Answer, ...]:
-        """Get one answer for each of the request's values; where the worker dies, the rest goes to the next one."""
-        answers: list[Answer] = []
+    def start(self) -> None:
+        """Start the worker now, so that the first request need not wait for it."""
         with self._lock:
-            while len(answers) < len(request.values):
-                rest = msgspec.structs.replace(request, values=request.values[len(answers) :])
-                answers += self._answers(rest)
-        return tuple(answers)
+            self._started()
 
-    def _answers(self, request: Request) -> Iterator[Answer]:
-        try:
-            worker = self._started()
-            worker.is_idle = False
-            worker.send(request, self._timeout)
-            for _ in request.values:
-                yield worker.receive(Answer, self._timeout)
-            worker.is_idle = True
-        except _WorkerDiedError as death:
-            self._worker = None
-            yield Answer(faults=dict.fromkeys(request.wants, death.fault))
-        except BaseException:
-            # an interrupted request leaves half a frame in the pipe
-            self._drop()
-            raise
+    def ask(self, request: Request) -> Answer:
+        """Give the answer to one request; where the worker dies of it, that is the answer."""
+        with self._lock:
+            try:
+                worker = self._started()
+                worker.is_idle = False
+                worker.send(request, self._timeout)
+                answer = worker.receive(Answer, self._timeout)
+                worker.is_idle = True
+            except _WorkerDiedError as death:
+                self._worker = None
+                return Answer(fault=death.fault)
+            except BaseException:
+                # an interrupted request leaves half a frame in the pipe
+                self._drop()
+                raise
+            return answer
 
     def _started(self) -> _Worker:
         if self._worker is not None and not self._worker.usable:
@@ -247,6 +245,7 @@ class _Worker:
         )
         streams = (self._process.stdin, self._process.stdout, self._process.stderr)
         self._requests, self._answers, self._errors = (cast("IO[bytes]", stream) for stream in streams)
+        _widen(self._requests, self._answers)
         self._stderr = _Stderr(self._errors.fileno())
 
     @property
@@ -372,6 +371,14 @@ def _environment(folder: str) -> dict[str, str]:
     )
 
 
+def _widen(*pipes: IO[bytes]) -> None:
+    """Let a frame pass in few pieces: for each the reading thread must get hold of the interpreter again."""
+    for pipe in pipes:
+        # Linux alone can do that, and may refuse a user who has many pipes
+        with suppress(AttributeError, OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
 def _ending(status: int | None) -> str:
     return f"exit status {status}" if status is None or status >= 0 else signal.Signals(-status).name
 
@@ -380,13 +387,6 @@ def _failure(fault: Fault) -> EngineFailure:
     if fault.kind == "disk":
         raise WorldError(fault.message, hint=_DISK_HINT)
     return failure("other" if fault.kind == "values" else fault.kind, fault.message)
-
-
-def _lint(answer: Answer) -> LintReport | EngineFailure:
-    if "lint" in answer.faults:
-        return _failure(answer.faults["lint"])
-    report = answer.results["lint"]
-    return lint_report(report["messages"], report["errors"])
 
 
 def _crd_files(crds: Sequence[Sequence[str]]) -> tuple[CrdFile, ...]:

@@ -37,11 +37,11 @@ Frame = TypeVar("Frame", bound=msgspec.Struct)
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is wanted of one chart package, for each of several values (JSON texts). Each gets an `Answer`, in order."""
+    """What is wanted of one chart package with values (a JSON text)."""
 
     package: bytes
-    values: tuple[str, ...]
-    wants: tuple[Want, ...]
+    values: str
+    want: Want
     name: str = "release-name"
     namespace: str = "default"
     strict: bool = True
@@ -55,10 +55,10 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """For each want either a result or a fault."""
+    """Either a result or a fault."""
 
-    results: dict[str, Any] = {}
-    faults: dict[str, Fault] = {}
+    result: Any = None
+    fault: Fault | None = None
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -115,8 +115,7 @@ def main() -> None:
         write_frame(answers, _hello())
         while True:
             request = read_frame(requests, Request)
-            for values in request.values:
-                _answer(answers, request, values, folder)
+            write_frame(answers, _bounded(_answer(request, folder)))
     leaving.join()
 
 
@@ -191,30 +190,26 @@ def _hello() -> Hello:
     return Hello(version=helm_python.helm_sdk_version())
 
 
-def _answer(answers: IO[bytes], request: Request, values: str, folder: str) -> None:
-    results: dict[str, Any] = {}
-    faults: dict[str, Fault] = {}
-    for want in request.wants:
-        try:
-            results[want] = _WORK[want](request, json.loads(values), folder)
-        except MemoryError:
-            faults[want] = Fault("memory", "the engine's process is out of memory")
-        except OSError as error:
-            faults[want] = Fault("disk", f"writing {error.filename or folder}: {error.strerror}")
-        except Exception as error:
-            fault = _fault(error)
-            if fault is None:
-                raise
-            faults[want] = fault
-    write_frame(answers, _bounded(Answer(results, faults)))
+def _answer(request: Request, folder: str) -> Answer:
+    try:
+        return Answer(_WORK[request.want](request, json.loads(request.values), folder))
+    except MemoryError:
+        return Answer(fault=Fault("memory", "the engine's process is out of memory"))
+    except OSError as error:
+        return Answer(fault=Fault("disk", f"writing {error.filename or folder}: {error.strerror}"))
+    except Exception as error:
+        fault = _fault(error)
+        if fault is None:
+            raise
+        return Answer(fault=fault)
 
 
 def _bounded(answer: Answer) -> Answer:
-    size = sum(len(path) + len(text) for path, text in answer.results.get("render", {}).get("templates", {}).items())
+    templates = answer.result.get("templates", {}) if isinstance(answer.result, dict) else {}
+    size = sum(len(path) + len(text) for path, text in templates.items())
     if size <= MAX_ANSWER:
         return answer
-    fault = Fault("memory", f"the templates give {size >> 20} MiB, more than {MAX_ANSWER >> 20} MiB")
-    return Answer({}, dict.fromkeys((*answer.results, *answer.faults), fault))
+    return Answer(fault=Fault("memory", f"the templates give {size >> 20} MiB, more than {MAX_ANSWER >> 20} MiB"))
 
 
 def _fault(error: Exception) -> Fault | None:

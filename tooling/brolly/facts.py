@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -71,7 +72,6 @@ settled(ReleaseFacts)
 
 
 def of_release(
-    lint: LintReport | EngineFailure,
     rendering: Rendering | EngineFailure,
     parent: release.Parent,
     given: Mapping[str, Any],
@@ -80,16 +80,21 @@ def of_release(
     namespace: str,
     remedy_from: int,
 ) -> ReleaseFacts:
-    """Draw the facts from Helm's answers; `given` is what is set on top of the chart's defaults, `parent` the chart.
+    """Draw the facts from what Helm rendered; `given` is set on top of the chart's defaults, `parent` is the chart.
 
     A record of fewer bytes than `remedy_from` needs no remedy, and to measure one costs another compression.
     """
-    report = lint if isinstance(lint, LintReport) else None
-    lint_failure = None if isinstance(lint, LintReport) else lint
     if isinstance(rendering, EngineFailure):
-        return ReleaseFacts(report, lint_failure, rendering)
+        return ReleaseFacts(failure=rendering)
     record = _record(parent, rendering, given, name, namespace, remedy_from)
-    return ReleaseFacts(report, lint_failure, None, tuple(_objects(rendering)), record)
+    return ReleaseFacts(objects=tuple(_objects(rendering)), record=record)
+
+
+def with_lint(facts: ReleaseFacts, lint: LintReport | EngineFailure) -> ReleaseFacts:
+    """Add what Helm's lint said."""
+    if isinstance(lint, LintReport):
+        return msgspec.structs.replace(facts, lint=lint)
+    return msgspec.structs.replace(facts, lint_failure=lint)
 
 
 def _record(
@@ -110,10 +115,15 @@ def _objects(rendering: Rendering) -> Iterator[ObjectFacts]:
     for hook in rendering.hooks:
         yield _object(hook.data or {}, hook.source, "hook")
     for file in rendering.crds:
-        for text in split_documents(file.content):
-            data = document.parse(text.encode())
-            if isinstance(data, dict):
-                yield _object(data, file.source, "crd")
+        for found in _crds(file.content):
+            yield msgspec.structs.replace(found, source=file.source)
+
+
+@lru_cache(maxsize=256)
+def _crds(content: str) -> tuple[ObjectFacts, ...]:
+    """Read a file of `crds/`: the same one comes with every bundle that has the chart, and may be large."""
+    read = (document.parse(text.encode()) for text in split_documents(content))
+    return tuple(_object(data, "", "crd") for data in read if isinstance(data, dict))
 
 
 def _object(data: Mapping[str, Any], source: str, origin: Origin) -> ObjectFacts:

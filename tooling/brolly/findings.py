@@ -92,4 +92,6 @@ def _order(finding: Finding) -> tuple[str, int, int, str, str]:
 
 def printable(text: str) -> str:
     """Strip control characters from text that comes from outside, before a terminal sees it (CVE-2021-21303)."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)

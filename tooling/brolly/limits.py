@@ -58,6 +58,7 @@ RELEASE_NEAR_LIMIT: Final = Rule("size/release-near-limit", Severity.WARNING, "a
 LARGE_UNPACKED: Final = Rule("size/chart-unpacked", Severity.ERROR, "a chart that unpacks to more than Helm reads")
 LARGE_FILE: Final = Rule("size/chart-file", Severity.ERROR, "a file of a chart that is larger than Helm reads")
 LARGE_PACKAGE: Final = Rule("size/chart-package", Severity.WARNING, "a chart package larger than Flux takes")
+LARGE_INDEX: Final = Rule("size/repository-index", Severity.ERROR, "a repository with a larger index than Flux reads")
 LARGE_CONFIG_MAP: Final = Rule("size/config-map", Severity.ERROR, "a ConfigMap with more data than Kubernetes takes")
 LARGE_SECRET: Final = Rule("size/secret", Severity.ERROR, "a Secret with more data than Kubernetes takes")
 LARGE_OBJECT: Final = Rule("size/object", Severity.ERROR, "an object larger than etcd takes")
@@ -65,12 +66,13 @@ LARGE_ANNOTATIONS: Final = Rule("size/annotations", Severity.ERROR, "more annota
 LARGE_MANIFEST: Final = Rule("size/oci-manifest", Severity.ERROR, "an OCI manifest larger than registries take")
 
 # Whose limits they are: Kubernetes' ValidateSecret and ValidateConfigMap, etcd's DefaultMaxRequestBytes, apimachinery's
-# TotalAnnotationSizeLimitB; helm's pkg/chart/loader/archive; source-controller's --helm-chart-max-size; the 4 MiB that
-# registries take of a manifest.
+# TotalAnnotationSizeLimitB; helm's pkg/chart/loader/archive; source-controller's --helm-chart-max-size and
+# --helm-index-max-size; the 4 MiB that registries take of a manifest.
 RELEASE_RECORD: Final = Limit("release-record", 1 << 20, RELEASE_TOO_LARGE, RELEASE_NEAR_LIMIT)
 CHART_UNPACKED: Final = Limit("chart-unpacked", (100 << 20) - 1, LARGE_UNPACKED, LARGE_UNPACKED)
 CHART_FILE: Final = Limit("chart-file", 5 << 20, LARGE_FILE, LARGE_FILE)
 CHART_PACKAGE: Final = Limit("chart-package", 10 << 20, LARGE_PACKAGE, LARGE_PACKAGE)
+REPOSITORY_INDEX: Final = Limit("repository-index", 50 << 20, LARGE_INDEX, LARGE_INDEX)
 CONFIG_MAP: Final = Limit("config-map", 1 << 20, LARGE_CONFIG_MAP, LARGE_CONFIG_MAP)
 SECRET: Final = Limit("secret", 1 << 20, LARGE_SECRET, LARGE_SECRET)
 OBJECT: Final = Limit("object", 3 << 19, LARGE_OBJECT, LARGE_OBJECT)
@@ -82,6 +84,7 @@ LIMITS: Final = (
     CHART_UNPACKED,
     CHART_FILE,
     CHART_PACKAGE,
+    REPOSITORY_INDEX,
     CONFIG_MAP,
     SECRET,
     OBJECT,
@@ -98,6 +101,7 @@ RULES: Final = (
     LARGE_UNPACKED,
     LARGE_FILE,
     LARGE_PACKAGE,
+    LARGE_INDEX,
     LARGE_CONFIG_MAP,
     LARGE_SECRET,
     LARGE_OBJECT,

@@ -48,6 +48,14 @@ class LockedDependency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     manifest: Annotated[
         str, msgspec.Meta(title="Manifest", description="For oci:// repositories, the digest of the manifest.")
     ] = ""
+    index_size: Annotated[
+        int,
+        msgspec.Meta(
+            title="Index size",
+            description="For http(s) repositories with a large index: about its bytes, rounded up, when it was read.",
+            ge=0,
+        ),
+    ] = msgspec.field(default=0, name="indexSize")
 
     @property
     def key(self) -> str:

@@ -166,10 +166,20 @@ class EngineFailure:
     violations: tuple[SchemaViolation, ...] = ()
 
 
-def from_templates(rendered: Mapping[str, str], *, crds: Iterable[CrdFile] = ()) -> Rendering:
-    """Sort rendered templates (text by path) as `helm install` does; RenderingError where Helm would refuse one."""
+# documents by their template and text; None is a hook that Helm drops
+KnownDocuments = dict[tuple[str, str], Manifest | None]
+
+
+def from_templates(
+    rendered: Mapping[str, str], *, crds: Iterable[CrdFile] = (), known: KnownDocuments | None = None
+) -> Rendering:
+    """Sort rendered templates (text by path) as `helm install` does; RenderingError where Helm would refuse one.
+
+    `known` are documents of the same release that were read before, with other values; what is new is put there.
+    """
+    seen: KnownDocuments = {} if known is None else known
     documents = tuple(
-        found for path in sorted(rendered) if _is_manifest(path) for found in _documents(path, rendered[path])
+        found for path in sorted(rendered) if _is_manifest(path) for found in _documents(path, rendered[path], seen)
     )
     ordered = sorted(documents, key=_install_rank)
     return Rendering(
@@ -217,9 +227,11 @@ def _install_rank(manifest: Manifest) -> tuple[int, str]:
     return (len(_RANKS), manifest.kind) if rank is None else (rank, "")
 
 
-def _documents(path: str, content: str) -> Iterator[Manifest]:
+def _documents(path: str, content: str, seen: KnownDocuments) -> Iterator[Manifest]:
     for part in split_documents(content):
-        manifest = _manifest(path, part)
+        if (path, part) not in seen:
+            seen[path, part] = _manifest(path, part)
+        manifest = seen[path, part]
         if manifest is not None:
             yield manifest
 

@@ -8,7 +8,7 @@ everything where the cache cannot be read or written: a run takes longer without
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
+import sys
 import threading
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,7 @@ _Given = TypeVar("_Given")
 _OUTCOME: Final = "outcome"
 _FACTS: Final = "facts"
 _DECIDERS: Final = ("helm-python-sdk", "google-re2", "jsonschema", "pyyaml", "semver")
+_INFO: Final = ".dist-info"
 
 
 class KeptArtifact(msgspec.Struct, frozen=True, array_like=True):
@@ -81,8 +82,9 @@ class Results:
             self._attempt(lambda: self._write(fingerprint, outcome))
 
     def _write(self, fingerprint: str, outcome: Outcome) -> None:
-        for blob in (blob for artifact in outcome.artifacts for blob in (*artifact.blobs, artifact.manifest)):
-            self._cache.write(blob.content)
+        blobs = [blob for artifact in outcome.artifacts for blob in (*artifact.blobs, artifact.manifest)]
+        # the package is a blob and a file
+        written = {blob.content: self._cache.write(blob.content) for blob in blobs}
         kept = KeptOutcome(
             outcome.report,
             tuple(
@@ -94,7 +96,7 @@ class Results:
                 )
                 for artifact in outcome.artifacts
             ),
-            tuple((name, str(self._cache.write(content))) for name, content in outcome.files),
+            tuple((name, str(written.get(content) or self._cache.write(content))) for name, content in outcome.files),
         )
         self._cache.put_note(_OUTCOME, fingerprint, msgspec.msgpack.encode(kept))
 
@@ -103,17 +105,24 @@ class Results:
         return self._attempt(lambda: self._read(kept))
 
     def _read(self, kept: KeptOutcome) -> Outcome | None:
-        artifacts = []
-        for one in kept.artifacts:
-            blobs = [self._blob(descriptor) for descriptor in one.blobs]
-            manifest = self._blob(one.manifest)
-            if manifest is None or not all(blobs):
-                return None
-            artifacts.append(Artifact(one.repository, one.version, manifest, tuple(blob for blob in blobs if blob)))
-        files = [(name, self._cache.read(digest)) for name, digest in kept.files]
-        if any(content is None for _, content in files):
+        descriptors = (one for artifact in kept.artifacts for one in (*artifact.blobs, artifact.manifest))
+        contents = {
+            digest: self._cache.read(digest)
+            for digest in {*(one.digest for one in descriptors), *dict(kept.files).values()}
+        }
+        there = {digest: content for digest, content in contents.items() if content is not None}
+        if len(there) < len(contents):
             return None
-        return Outcome(kept.report, tuple(artifacts), tuple((name, content or b"") for name, content in files))
+        artifacts = (
+            Artifact(
+                one.repository,
+                one.version,
+                Blob(one.manifest, there[one.manifest.digest]),
+                tuple(Blob(blob, there[blob.digest]) for blob in one.blobs),
+            )
+            for one in kept.artifacts
+        )
+        return Outcome(kept.report, tuple(artifacts), tuple((name, there[digest]) for name, digest in kept.files))
 
     def facts(self, key: str) -> Any:
         """Give what is kept of Helm's answers about a release."""
@@ -145,10 +154,6 @@ class Results:
     def _put_note(self, kind: str, key: str, made: Any) -> None:
         if self._is_used:
             self._attempt(lambda: self._cache.put_note(kind, key, msgspec.msgpack.encode(made)))
-
-    def _blob(self, descriptor: Descriptor) -> Blob | None:
-        content = self._cache.read(descriptor.digest)
-        return None if content is None else Blob(descriptor, content)
 
     def _attempt(self, step: Callable[[], _Given]) -> _Given | None:
         """Give None where the cache's disk does not do as it should, and say so the first time."""
@@ -193,7 +198,23 @@ def tool_identity() -> str:
 
 
 def _version(distribution: str) -> str:
+    """Read a version off the name of the installed distribution's folder.
+
+    `importlib.metadata`, which takes as long to load as ten bundles to verify, is asked where there is no such folder.
+    """
+    start = distribution.replace("-", "_") + "-"
+    names = (name for place in sys.path if place and Path(place).is_dir() for name in _folder(place))
+    found = next((name for name in names if name.lower().startswith(start) and name.endswith(_INFO)), None)
+    if found:
+        return found[len(start) : -len(_INFO)]
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
         return "-"
+
+
+@cache
+def _folder(place: str) -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in Path(place).glob(f"*{_INFO}")))

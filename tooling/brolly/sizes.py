@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from brolly import limits
 from brolly.conflicts import source_key
+from brolly.findings import printable
 from brolly.limits import Measure
 from brolly.outcome import Size
 
@@ -33,6 +34,21 @@ def of_components(authored: Authored, components: Iterable[Component]) -> Iterat
         yield Measure(limits.CHART_PACKAGE, len(component.package), f"the package of {name}", at, hint=hint)
         yield Measure(limits.CHART_UNPACKED, sum(sizes), f"the unpacked chart of {name}", at, hint=hint)
         yield Measure(limits.CHART_FILE, max(sizes, default=0), f"the largest file of {name}", at, hint=hint)
+        yield from _of_index(authored, component)
+
+
+def _of_index(authored: Authored, component: Component) -> Iterator[Measure]:
+    """Measure a repository's index where a cluster reads it; every other chart is published, and pinned, without."""
+    dependency, size = component.dependency, component.locked.index_size
+    if dependency.is_upstream and size:
+        yield Measure(
+            limits.REPOSITORY_INDEX,
+            size,
+            f"the index of {printable(component.locked.repository)}, from which Flux takes {component.key},",
+            authored.definition.location((*dependency.route, "repository")),
+            label="Flux takes no chart from a repository whose index is above its limit; Helm does",
+            hint="remove `source: upstream`: the chart is published beside the bundle, and no cluster reads the index",
+        )
 
 
 def _file_sizes(chart: Chart) -> Iterator[int]:

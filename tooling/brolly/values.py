@@ -136,9 +136,14 @@ def for_release(values: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 def copied(value: Any) -> Any:
     """Copy tables and lists all the way down."""
-    if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list) else value
+    # most of it are leaves, and a call for each would be half the cost
+    match value:
+        case dict():
+            return {key: copied(item) if type(item) in _TREES else item for key, item in value.items()}
+        case list():
+            return [copied(item) if type(item) in _TREES else item for item in value]
+        case _:
+            return value
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------
@@ -154,6 +159,7 @@ def _table_at(table: Any, path: str) -> _Table | None:
 
 
 _NOTHING: Final = object()
+_TREES: Final = frozenset({dict, list})
 
 
 def _value_at(table: _Table, path: str) -> Any:

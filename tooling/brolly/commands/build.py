@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from brolly import dist, workspace
-from brolly.commands.run import fault_facts, faults_of, find_workspace, open_results, print_json, show
+from brolly.commands.run import fault_facts, find_workspace, jobs_of, open_results, print_json, show
 from brolly.findings import in_order
-from brolly.outcome import BundleReport, Outcome, Status, report_of
+from brolly.outcome import Status, report_of
 from brolly.pipeline.settings import settings_of
-from brolly.pipeline.unchanged import kept_outcomes
+from brolly.pipeline.unchanged import each, recall
 from brolly.report.text import counted, size_text
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from brolly.findings import Finding
-    from brolly.pipeline.building import Built
-    from brolly.pipeline.shop import Draft
+    from brolly.outcome import BundleReport, Outcome
+    from brolly.pipeline.building import Ended
     from brolly.results import KeptOutcome, Results
     from brolly.sources import Settings
     from brolly.workspace import Workspace
@@ -33,9 +33,9 @@ def run_check(args: argparse.Namespace) -> int:
     space, settings, found = _begin(args)
     names = workspace.bundle_names(space, args.bundles)
     results = open_results(args)
-    kept = kept_outcomes(space, settings, results, names)
-    built = _build(args, [name for name in names if name not in kept], "Checking", results)
-    reports = {name: one.report for name, one in kept.items()} | {one.draft.name: one.outcome.report for one in built}
+    kept = each(recall(space, settings, results), names, jobs_of(args))
+    built = _build(args, [name for name in names if name not in kept], "Checking", results, _nowhere)
+    reports = {name: one.report for name, one in kept.items()} | {one.name: one.report for one in built}
     return _end(args, [reports[name] for name in names], built, found, settings, "checked")
 
 
@@ -45,22 +45,36 @@ def run(args: argparse.Namespace) -> int:
     declared = workspace.bundle_names(space)
     names = workspace.bundle_names(space, args.bundles)
     results = open_results(args)
-    kept = kept_outcomes(space, settings, results, names)
-    # what dist/ does not hold any more comes back from the cache; what is gone from there too is built again
-    ready = {name: dist.holds(space.dist, one) for name, one in kept.items()}
-    restored = {name: results.whole(one) for name, one in kept.items() if not ready[name]}
-    kept = {name: one for name, one in kept.items() if ready[name] or restored[name]}
-    built = _build(args, [name for name in names if name not in kept], "Building", results)
-    outcomes = {name: _outcome(one, restored.get(name)) for name, one in kept.items()}
-    outcomes |= {one.draft.name: one.outcome for one in built}
-    # where the world failed, dist/ stays as it was
-    if kept or not all(one.draft.faults for one in built):
-        previous = dist.read_report(space.dist)
-        lost = {one.draft.name for one in built if one.draft.faults}
-        report = report_of(settings, [one.report for one in outcomes.values()], previous, declared, lost)
-        whole = declared if names == declared else None
-        dist.write(space.dist, list(outcomes.values()), report, declared=whole)
-    return _end(args, [outcomes[name].report for name in names], built, found, settings, "built")
+    kept = recall(space, settings, results)
+    with dist.Staging(space.dist) as staging:
+        reports = each(lambda name: _ready(kept(name), results, staging), names, jobs_of(args))
+        built = _build(args, [name for name in names if name not in reports], "Building", results, staging.put)
+        reports |= {one.name: one.report for one in built}
+        lost = {one.name for one in built if one.faults}
+        # where the world failed, dist/ stays as it was
+        if len(lost) < len(reports):
+            previous = dist.read_report(space.dist)
+            report = report_of(settings, reports.values(), previous, declared, lost)
+            dist.write(staging, report, declared=declared if names == declared else None)
+    return _end(args, [reports[name] for name in names], built, found, settings, "built")
+
+
+def _nowhere(_: Outcome) -> None:
+    """Write nothing."""
+
+
+def _ready(kept: KeptOutcome | None, results: Results, staging: dist.Staging) -> BundleReport | None:
+    """Give the report of a bundle that need not be built: dist/ holds it, or gets it back from the cache."""
+    if kept is None:
+        return None
+    if dist.holds(staging.dist, kept):
+        status = Status.FAILED if kept.report.status is Status.FAILED else Status.UNCHANGED
+        return msgspec.structs.replace(kept.report, status=status)
+    restored = results.whole(kept)
+    if restored is None:
+        return None
+    staging.put(restored)
+    return restored.report
 
 
 def _begin(args: argparse.Namespace) -> tuple[Workspace, Settings, tuple[Finding, ...]]:
@@ -69,42 +83,36 @@ def _begin(args: argparse.Namespace) -> tuple[Workspace, Settings, tuple[Finding
     return space, settings, found
 
 
-def _build(args: argparse.Namespace, names: Sequence[str], title: str, results: Results) -> list[Built]:
+def _build(
+    args: argparse.Namespace, names: Sequence[str], title: str, results: Results, put: Callable[[Outcome], None]
+) -> list[Ended]:
     if not names:
         return []
     from brolly.commands.shop import open_shop
     from brolly.pipeline.building import build_bundles
 
-    with open_shop(args, title, needs_engine=True, results=results) as (shop, _):
-        return build_bundles(shop, names)
-
-
-def _outcome(kept: KeptOutcome, restored: Outcome | None) -> Outcome:
-    """Say that nothing was to be done, unless it had to be brought back into dist/."""
-    if restored:
-        return restored
-    status = Status.FAILED if kept.report.status is Status.FAILED else Status.UNCHANGED
-    return Outcome(msgspec.structs.replace(kept.report, status=status))
+    with open_shop(args, title, requests=2 * len(names), results=results) as (shop, _):
+        return build_bundles(shop, names, put)
 
 
 def _end(
     args: argparse.Namespace,
     reports: Sequence[BundleReport],
-    built: Sequence[Built],
+    built: Sequence[Ended],
     found: Sequence[Finding],
     settings: Settings,
     verb: str,
 ) -> int:
-    drafts: list[Draft] = [one.draft for one in built]
+    faults = [(one.name, fault) for one in built for fault in one.faults]
     findings = in_order((*found, *(one for report in reports for one in report.findings)))
-    code = show(args, findings, faults_of(drafts))
+    code = show(args, findings, faults)
     if args.output == "json":
         print_json(
             {
                 "address": settings.address,
                 "bundles": list(reports),
                 "findings": list(findings),
-                "failures": fault_facts(faults_of(drafts)),
+                "failures": fault_facts(faults),
             }
         )
     elif not args.quiet:

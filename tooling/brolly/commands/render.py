@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def run(args: argparse.Namespace) -> int:
     """Render bundles."""
     value_files = [(path, _read(path)) for path in args.values or ()]
-    with open_shop(args, "Rendering", needs_engine=True) as (shop, _):
+    with open_shop(args, "Rendering", requests=1) as (shop, _):
         names = workspace.bundle_names(shop.workspace, args.bundles)
         if value_files and len(names) > 1:
             raise UsageError("--values are for one bundle", hint=f"name it: brolly render {names[0]} --values FILE")

@@ -34,6 +34,11 @@ def find_workspace(args: argparse.Namespace) -> Workspace:
     return workspace.find(Path(args.root).resolve() if args.root else Path.cwd())
 
 
+def jobs_of(args: argparse.Namespace) -> int:
+    """Say how many bundles are worked on at once: --jobs, else one per processor."""
+    return args.jobs or os.cpu_count() or 1
+
+
 def open_results(args: argparse.Namespace) -> Results:
     """Open the result cache; with --no-cache one that remembers nothing. That it cannot be used is a warning."""
     from brolly.cache import Cache, default_path

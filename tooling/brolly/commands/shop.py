@@ -8,16 +8,17 @@ from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from brolly import console, workspace
-from brolly.commands.run import find_workspace, open_results
+from brolly.commands.run import find_workspace, jobs_of, open_results
 from brolly.pipeline.settings import settings_of
-from brolly.pipeline.shop import Engines, Shop
+from brolly.pipeline.shop import Shop
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
+    from brolly.engines import Engines
     from brolly.findings import Finding
-    from brolly.registry import Patience
+    from brolly.registry import Patience, Registry
     from brolly.repositories import Repositories
     from brolly.results import Results
     from brolly.workspace import Workspace
@@ -27,16 +28,17 @@ _Made = TypeVar("_Made")
 
 @contextmanager
 def open_shop(
-    args: argparse.Namespace, title: str, *, needs_engine: bool = False, results: Results | None = None
+    args: argparse.Namespace, title: str, *, requests: int = 0, results: Results | None = None
 ) -> Iterator[tuple[Shop, tuple[Finding, ...]]]:
     """Open what a run needs, and close it: the caches, the engines, the progress display.
 
+    `requests` says how many Helm will get at once: so many engines start now, while there is other work to do.
     `results` is the result cache, if the command has opened it before.
     """
     space = find_workspace(args)
     settings, found = settings_of(space, getattr(args, "address", "") or "", workspace.epoch(os.environ))
-    jobs = args.jobs or os.cpu_count() or 1
-    engines = _engines(args, jobs) if needs_engine else None
+    jobs = jobs_of(args)
+    engines = _engines(args, jobs, min(jobs, requests)) if requests else None
     shown = args.output == "text" and not args.quiet
     results = results or open_results(args)
     with (
@@ -72,15 +74,20 @@ def patience(args: argparse.Namespace) -> Patience:
 
 def _repositories(args: argparse.Namespace, space: Workspace, progress: Callable[[str, str], None]) -> Repositories:
     from brolly.cache import Cache, default_path
-    from brolly.registry.remote import OciRegistry
     from brolly.repositories import Repositories
     from brolly.repositories.credentials import from_environ, from_helm
 
     credentials = from_helm(os.environ) | from_environ(space.config.repositories, os.environ)
-    plain = True if args.plain_http else None  # None: for this machine only
+
+    def registry(host: str) -> Registry:
+        from brolly.registry.remote import OciRegistry
+
+        # None: for this machine only
+        return OciRegistry(host, plain_http=True if args.plain_http else None, patience=patience(args))
+
     return Repositories(
         Cache(default_path(os.environ)),
-        registry=lambda host: OciRegistry(host, plain_http=plain, patience=patience(args)),
+        registry=registry,
         credentials=credentials,
         offline=args.offline,
         patience=patience(args),
@@ -88,9 +95,10 @@ def _repositories(args: argparse.Namespace, space: Workspace, progress: Callable
     )
 
 
-def _engines(args: argparse.Namespace, jobs: int) -> Engines | None:
+def _engines(args: argparse.Namespace, jobs: int, ahead: int) -> Engines | None:
     from brolly.engine import Engine
+    from brolly.engines import Engines
 
     given = {"timeout": args.engine_timeout, "memory": args.engine_memory}
     chosen = {name: value for name, value in given.items() if value is not None}
-    return Engines(lambda: Engine(**chosen), jobs) if Engine.available() else None
+    return Engines(lambda: Engine(**chosen), jobs, ahead=ahead) if Engine.available() else None

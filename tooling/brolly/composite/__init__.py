@@ -14,6 +14,18 @@ from brolly.composite.composing import (
     LeftOut,
     compose_kustomize,
     compose_umbrella,
+    forbidding_global,
 )
+from brolly.composite.definitions import definition
 
-__all__ = ["FORBIDS_GLOBAL", "LEFT_OUT", "RULES", "Composite", "LeftOut", "compose_kustomize", "compose_umbrella"]
+__all__ = [
+    "FORBIDS_GLOBAL",
+    "LEFT_OUT",
+    "RULES",
+    "Composite",
+    "LeftOut",
+    "compose_kustomize",
+    "compose_umbrella",
+    "definition",
+    "forbidding_global",
+]

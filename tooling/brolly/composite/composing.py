@@ -18,11 +18,14 @@ from brolly.sources import SCHEMA
 from brolly.versions import Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from brolly.definition import Bundle
     from brolly.document import Document
     from brolly.sources import Component
+
+    # as `definition`: a schema under an address
+    Define = Callable[[bytes, str], dict[str, Any]]
 
 FORBIDS_GLOBAL: Final = Rule("values/forbids-global", Severity.ERROR, "a schema that refuses every umbrella's `global`")
 LEFT_OUT: Final = Rule("values/left-out-schema", Severity.WARNING, "a schema that the composite schema does not hold")
@@ -66,6 +69,7 @@ class _Shelf:
     faults: dict[str, str] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
     written: Mapping[str, Any] | None = None
+    define: Define = defined
 
     def taken(self, schema: bytes | None, path: Path) -> list[Schema]:
         """Take a chart's schema in, unless it is there, and give the reference to it, if there can be one."""
@@ -75,7 +79,7 @@ class _Shelf:
         address = f"urn:brolly:sha256:{name}"
         if name not in self.definitions and name not in self.faults:
             try:
-                self.definitions[name] = defined(schema, address)
+                self.definitions[name] = self.define(schema, address)
             except schemas.SchemaFault as fault:
                 self.faults[name] = str(fault)
         if name in self.faults:
@@ -100,31 +104,42 @@ def compose_umbrella(
     author_schema: bytes | None,
     written: Mapping[str, Any],
     definition: Document,
+    *,
+    embeds: bool = True,
+    define: Define = defined,
 ) -> tuple[Composite, tuple[Finding, ...]]:
-    """Compose the schema of an umbrella chart's values; `written` is what values.yaml holds."""
+    """Compose the schema of an umbrella chart's values; `written` is what values.yaml holds.
+
+    Without `embeds` there is none for the chart itself. `define` does what `definition` does.
+    """
     root = Place.of(_umbrella(bundle, components, written))
-    shelf = _Shelf()
+    shelf = _Shelf(define=define)
     content = _document(bundle, components, shelf, _parts(root, author_schema, shelf))
-    inside = _Shelf(shelf.definitions, shelf.faults, written=written)
-    embedded = _document(bundle, components, inside, _parts(root, author_schema, inside))
-    holds_own = all(one.path for one in shelf.left_out)
-    composite = Composite(content, embedded if holds_own else None, tuple(shelf.left_out))
-    forbidding = _forbidding_global(components, written, definition)
-    return composite, (*forbidding, *_left_out(composite, bundle, definition))
+    embedded = None
+    if embeds and all(one.path for one in shelf.left_out):
+        inside = _Shelf(shelf.definitions, shelf.faults, written=written, define=define)
+        embedded = _document(bundle, components, inside, _parts(root, author_schema, inside))
+    composite = Composite(content, embedded, tuple(shelf.left_out))
+    return composite, tuple(_left_out(composite, bundle, definition))
 
 
 def compose_kustomize(
-    bundle: Bundle, components: Sequence[Component], author_schema: bytes | None, definition: Document
+    bundle: Bundle,
+    components: Sequence[Component],
+    author_schema: bytes | None,
+    definition: Document,
+    *,
+    define: Define = defined,
 ) -> tuple[Composite, tuple[Finding, ...]]:
     """Compose the schema of a Flux bundle's values: a key for each release, and `global`.
 
     `components` are those that are installed; what `condition` and `tags` switch off at build has no schema. Below a
     key it judges what Helm coalesces to that release's values.
     """
-    shelf = _Shelf()
+    shelf = _Shelf(define=define)
     parts = shelf.taken(author_schema, ())
     for component in components:
-        below = _Shelf(shelf.definitions, shelf.faults)
+        below = _Shelf(shelf.definitions, shelf.faults, define=define)
         own = _parts(Place.of(component.chart), component.chart.schema, below)
         parts += [nested((component.key,), _all_of(own))] if own else []
         shelf.left_out += [replace(one, path=(component.key, *one.path)) for one in below.left_out]
@@ -205,18 +220,21 @@ def _left_out(composite: Composite, bundle: Bundle, definition: Document) -> Ite
         )
 
 
-def _forbidding_global(
+def forbidding_global(
     components: Sequence[Component], written: Mapping[str, Any], definition: Document
-) -> Iterator[Finding]:
+) -> dict[str, Finding]:
+    """Find the components that refuse `global`, by their keys; `written` is what values.yaml of an umbrella holds."""
+    found = {}
     for component in components:
         refusal = _refusal_of_global(component, written.get(component.key))
         if refusal:
-            yield FORBIDS_GLOBAL.finding(
+            found[component.key] = FORBIDS_GLOBAL.finding(
                 f"{printable(component.chart.name)} refuses `global`, which Helm adds to the values of every subchart "
                 f"({printable(refusal)}): an umbrella with it cannot be installed",
                 definition.location(component.dependency.route),
                 hint="set `target: kustomize`: there a chart gets `global` only if the bundle writes one",
             )
+    return found
 
 
 def _refusal_of_global(component: Component, own: Any) -> str:
@@ -228,8 +246,9 @@ def _refusal_of_global(component: Component, own: Any) -> str:
         table = values.effective(component.chart, own if isinstance(own, dict) else {})[0].values
         if GLOBAL in table:
             return ""
-        before = schemas.judge(schema, table)
-        new = [one for one in schemas.judge(schema, {**table, GLOBAL: {}}) if one not in before]
+        found = schemas.judge(schema, {**table, GLOBAL: {}})
+        before = schemas.judge(schema, table) if found else ()
+        new = [one for one in found if one not in before]
     except (values.ValuesError, schemas.SchemaFault):
         return ""  # a fault of its own, found where values are judged
     return f"{'.'.join(map(str, new[0].route)) or 'its values'}: {new[0].message}" if new else ""

@@ -7,60 +7,57 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from brolly import checks, composite, conflicts, facts, kustomization, limits, schemas, sizes, umbrella
-from brolly import release as records
+from brolly import checks, composite, conflicts, limits, schemas, sizes, umbrella
 from brolly.chart import ChartError, read_package
 from brolly.checks import Release, Subject
-from brolly.definition import Dependency, Target
 from brolly.errors import BrollyError
-from brolly.facts import ReleaseFacts
 from brolly.findings import Finding, has_errors, printable
-from brolly.oci import Digest
 from brolly.outcome import BuiltArtifact, BuiltDependency, BundleReport, Outcome, Size, Status
+from brolly.pipeline.asking import release_facts
+from brolly.pipeline.compiling import Compilation, Compiled, compile_bundle, forbidding_global, releases_of
 from brolly.pipeline.fingerprints import fingerprint, inputs_digest
 from brolly.pipeline.locking import BAD_CHART
 from brolly.pipeline.settings import policy_of
 from brolly.pipeline.shop import DOWNLOADS, Draft, Shop, each_or_fault, fetch_address, lock_findings, read, side_by_side
 from brolly.results import key_of, tool_identity
-from brolly.sources import LOCK, SCHEMA, Component
+from brolly.sources import Component
 from brolly.values_table import values_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from brolly.authored import Authored
-    from brolly.composite import Composite
-    from brolly.definition import Bundle
+    from brolly.definition import Bundle, Dependency
+    from brolly.facts import ReleaseFacts
     from brolly.lock import LockedDependency
     from brolly.oci import Artifact
     from brolly.repositories import Package
-    from brolly.results import KeptOutcome
-
-Compiled = umbrella.Umbrella | kustomization.FluxBundle
-
-
-@dataclass(frozen=True)
-class Compilation:
-    """What a bundle was compiled to, with the schema of all its values."""
-
-    target: Compiled
-    schema: Composite
-    forbidding: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Built:
-    """One bundle's outcome, with the draft that it came from; `kept` is what the result cache holds of it."""
+    """One bundle's outcome, with the draft that it came from."""
 
     draft: Draft
     outcome: Outcome = field(repr=False)
-    kept: KeptOutcome | None = field(default=None, repr=False)
 
 
-def build_bundles(shop: Shop, names: Sequence[str]) -> list[Built]:
-    """Compile and check bundles; nothing is written but the result cache."""
+@dataclass(frozen=True)
+class Ended:
+    """What is left of a bundle when its bytes were let go: the report, and what the world did."""
 
-    def step(name: str) -> Built:
+    name: str
+    report: BundleReport
+    faults: tuple[BrollyError, ...] = ()
+
+
+def build_bundles(shop: Shop, names: Sequence[str], put: Callable[[Outcome], None]) -> list[Ended]:
+    """Compile and check bundles. Each outcome goes to the result cache and to `put`; its bytes are not kept.
+
+    What `put` raises ends the run: it is no fault of the bundle.
+    """
+
+    def step(name: str) -> Ended:
         draft = read(shop, name)
         known = fingerprint(draft.sources, shop.settings, tool_identity(), policy_of(shop.workspace))
         try:
@@ -68,10 +65,17 @@ def build_bundles(shop: Shop, names: Sequence[str]) -> list[Built]:
             if _is_settled(built) and shop.engines:
                 shop.results.keep_outcome(known, built.outcome)
         except BrollyError as error:
-            return _failed(shop, draft.failed(error), known)
-        return built
+            built = _failed(shop, draft.failed(error), known)
+        put(built.outcome)
+        return Ended(name, built.outcome.report, tuple(map(_let_go, built.draft.faults)))
 
-    return side_by_side(step, names, shop.jobs)
+    return side_by_side(step, names, shop.jobs + 1 if shop.jobs > 1 else 1)  # one is prepared while Helm has the others
+
+
+def _let_go(fault: BrollyError) -> BrollyError:
+    """Forget where a fault came up: a traceback holds all that was at hand there, such as charts."""
+    fault.__traceback__ = fault.__cause__ = fault.__context__ = None
+    return fault
 
 
 def _is_settled(built: Built) -> bool:
@@ -99,10 +103,12 @@ def _build(shop: Shop, draft: Draft, known: str) -> Built:
     policy = limits.policy(shop.workspace.config.limits, wrote.bundle.limits)
     enabled, releases = releases_of(wrote, components, compiled.target)
     answered = list(zip(releases, release_facts(shop, releases, policy), strict=True))
+    forbidding = forbidding_global(wrote, components, compiled.target, answered)
     measures = [*_measures(wrote, enabled, compiled.target), *_release_measures(wrote, answered)]
     draft = draft.found(
         (
-            *_checked(shop, wrote, enabled, compiled, answered),
+            *forbidding.values(),
+            *_checked(shop, wrote, enabled, frozenset(forbidding), answered),
             *conflicts.check(wrote, answered),
             *limits.check(measures, policy),
         )
@@ -157,51 +163,11 @@ def _fetch(shop: Shop, entry: LockedDependency) -> Package:
     return shop.repositories().fetch(url, entry.name, entry.version, digest=entry.digest, manifest_digest=manifest)
 
 
-def compile_bundle(
-    wrote: Authored, components: tuple[Component, ...], shop: Shop
-) -> tuple[Compilation | None, tuple[Finding, ...]]:
-    """Compile a bundle into what its target asks for."""
-    inputs, lock = inputs_digest(wrote.sources, shop.settings), str(Digest.of(wrote.sources.files[LOCK]))
-    given = (wrote.bundle, components, wrote.sources, wrote.definition, wrote.values, shop.settings)
-    author, bundle = wrote.sources.files.get(SCHEMA), wrote.bundle
-    if bundle.target is Target.UMBRELLA:
-        written: Mapping[str, Any] = wrote.values.data if wrote.values else {}
-        schema, found = composite.compose_umbrella(bundle, components, author, written, wrote.definition)
-        embedded = schema.embedded if bundle.embeds_schema else None
-        chart, faults = umbrella.compile_bundle(*given, inputs=inputs, lock=lock, schema=embedded)
-        forbidding = frozenset(
-            component.key
-            for component in components
-            if any(_is_about(one, composite.FORBIDS_GLOBAL, wrote, component) for one in found)
-        )
-        return Compilation(chart, schema, forbidding) if chart else None, (*found, *faults)
-    flux, faults = kustomization.compile_bundle(*given, inputs=inputs, lock=lock)
-    if flux is None:
-        return None, faults
-    enabled = tuple(component for component in components if component.key in flux.enabled)
-    schema, found = composite.compose_kustomize(bundle, enabled, author, wrote.definition)
-    return Compilation(flux, schema), (*faults, *found)
-
-
-def _is_about(finding: Finding, rule: Any, wrote: Authored, component: Component) -> bool:
-    return finding.code == rule.code and finding.location == wrote.definition.location(component.dependency.route)
-
-
-def releases_of(
-    wrote: Authored, components: tuple[Component, ...], compiled: Compiled
-) -> tuple[tuple[Component, ...], tuple[Release, ...]]:
-    """List the components that are switched on, and what Helm will install of them."""
-    if isinstance(compiled, umbrella.Umbrella):
-        return components, tuple(checks.releases(wrote, components, (compiled.package, compiled.chart)))
-    enabled = tuple(component for component in components if component.key in compiled.enabled)
-    return enabled, tuple(checks.releases(wrote, enabled, None))
-
-
 def _checked(
     shop: Shop,
     wrote: Authored,
     components: tuple[Component, ...],
-    compiled: Compilation,
+    forbidding: frozenset[str],
     answered: Sequence[tuple[Release, ReleaseFacts]],
 ) -> Iterator[Finding]:
     def judge(schema: bytes, values: Mapping[str, Any]) -> tuple[schemas.Violation, ...]:
@@ -215,7 +181,7 @@ def _checked(
     for release, known in answered:
         first = defaults.setdefault(release.key, known)
         news = known if first is known else checks.beyond(known, first)
-        subject = Subject(wrote, components, release, news, compiled.forbidding, judge)
+        subject = Subject(wrote, components, release, news, forbidding, judge)
         for check in checks.RELEASE_CHECKS:
             yield from check(subject)
     if shop.engines is None:
@@ -236,51 +202,6 @@ def _measures(wrote: Authored, components: Sequence[Component], target: Compiled
 def _release_measures(wrote: Authored, answered: Sequence[tuple[Release, ReleaseFacts]]) -> Iterator[limits.Measure]:
     for release, known in answered:
         yield from sizes.of_release(wrote, release, known)
-
-
-def release_facts(shop: Shop, releases: Sequence[Release], policy: limits.Policy) -> list[ReleaseFacts]:
-    """Know what Helm's engine says of releases: from the result cache, or once per package with all its values."""
-    if shop.engines is None:
-        return [ReleaseFacts()] * len(releases)
-    packages = {release.key: str(Digest.of(release.package)) for release in releases}
-    remedy_from = int(policy.limit_of(limits.RELEASE_RECORD) * limits.WARN_FROM)
-    shared = (tool_identity(), str(remedy_from))
-    keys = [
-        key_of(packages[release.key], dict(release.values), release.name, release.namespace, *shared)
-        for release in releases
-    ]
-    found = {place: known for place, key in enumerate(keys) if (known := shop.results.facts(key))}
-    groups: dict[str, list[int]] = {}
-    for place, release in enumerate(releases):
-        if place not in found:
-            groups.setdefault(release.key, []).append(place)
-    for places in groups.values():
-        for place, known in zip(places, _asked(shop, [releases[place] for place in places], remedy_from), strict=True):
-            found[place] = known
-            if not known.failure and not known.lint_failure:
-                shop.results.keep_facts(keys[place], known)
-    return [found[place] for place in range(len(releases))]
-
-
-def _asked(shop: Shop, releases: Sequence[Release], remedy_from: int) -> Iterator[ReleaseFacts]:
-    first = releases[0]
-    if shop.engines is None:
-        return
-    with shop.engines.lend() as engine:
-        verdicts = engine.check(
-            first.package, [release.values for release in releases], name=first.name, namespace=first.namespace
-        )
-    parent = records.parent(first.chart, first.package)
-    for release, verdict in zip(releases, verdicts, strict=True):
-        yield facts.of_release(
-            verdict.lint,
-            verdict.rendering,
-            parent,
-            release.values,
-            name=release.name,
-            namespace=release.namespace,
-            remedy_from=remedy_from,
-        )
 
 
 def _failed(shop: Shop, draft: Draft, known: str, measured: tuple[Size, ...] = ()) -> Built:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from brolly import lock, workspace
+import msgspec
+
+from brolly import limits, lock, workspace
 from brolly.chart import Chart, ChartError, read_package
-from brolly.definition import Dependency, LocalChart
+from brolly.definition import Dependency, HttpRepository, LocalChart
 from brolly.errors import BrollyError, UsageError
 from brolly.findings import Finding, Rule, Severity, printable
 from brolly.lock import Lock, LockedDependency
@@ -126,8 +128,10 @@ def _moves(old: Lock | None, new: Lock) -> Iterator[str]:
             yield f"{entry.key} {entry.version}"
         elif before.version != entry.version:
             yield f"{entry.key} {before.version} -> {entry.version}"
-        elif before != entry:
+        elif msgspec.structs.replace(before, index_size=entry.index_size) != entry:
             yield f"{entry.key} {entry.version} (other content)"
+        elif before != entry:
+            yield f"{entry.key} {entry.version} (its repository's index changed its size)"
     for entry in old.dependencies if old else ():
         if new.dependency(entry.key) is None:
             yield f"{entry.key} removed"
@@ -157,10 +161,27 @@ def _resolve(shop: Shop, wrote: Authored, dependency: Dependency, upgrade: froze
         version=candidate.version,
         alias=dependency.alias,
         manifest=str(package.manifest_digest or ""),
+        index_size=_index_size(shop, wrote, dependency, url),
     )
     if before and before.version == entry.version and before.digest != entry.digest:
         raise Republished(dependency.name, entry.version, dependency.repository.url, before.digest, entry.digest)
     return entry, ()
+
+
+def _index_size(shop: Shop, wrote: Authored, dependency: Dependency, url: str) -> int:
+    """Measure a repository's index for the lock: `check` is to say without a network that it comes near the limit.
+
+    It is 0 where it does not, and in whole MiB where it does: an index grows with every version of every chart, and
+    that should not change the lock each time. Of a mirror's index, which no cluster reads, nothing is kept.
+    """
+    if not isinstance(dependency.repository, HttpRepository) or url != dependency.repository.url:
+        return 0
+    size = shop.repositories().index_size(url)
+    limit = limits.policy(shop.workspace.config.limits, wrote.bundle.limits).limit_of(limits.REPOSITORY_INDEX)
+    if size < limit * limits.WARN_FROM:
+        return 0
+    rounded = -(-size >> 20) << 20
+    return min(rounded, limit) if size <= limit else rounded
 
 
 def _left_out(shop: Shop, url: str, name: str) -> str:

@@ -10,7 +10,8 @@ from brolly.authored import Overlay
 from brolly.errors import BrollyError, UsageError
 from brolly.facts import ReleaseFacts
 from brolly.findings import has_errors
-from brolly.pipeline.building import compile_bundle, fetch_components, releases_of
+from brolly.pipeline.building import fetch_components
+from brolly.pipeline.compiling import compile_bundle, forbidding_global, releases_of
 from brolly.pipeline.shop import Draft, Shop, lock_findings, read
 from brolly.rendering import EngineFailure, Rendering
 
@@ -52,7 +53,8 @@ def _render(shop: Shop, draft: Draft, value_files: Sequence[tuple[str, bytes]]) 
     if not draft.is_good:
         return draft, ()
     compiled, found = compile_bundle(wrote, components, shop)
-    draft = draft.found(found)
+    forbidding = forbidding_global(wrote, components, compiled.target) if compiled else {}
+    draft = draft.found((*found, *forbidding.values()))
     if compiled is None or has_errors(draft.findings):
         return draft, ()
     if shop.engines is None:
@@ -62,12 +64,11 @@ def _render(shop: Shop, draft: Draft, value_files: Sequence[tuple[str, bytes]]) 
     for release in releases:
         if bool(release.overlay) != bool(overlay):
             continue
-        with shop.engines.lend() as engine:
-            answer = engine.render(
-                release.package, dict(release.values), name=release.name, namespace=release.namespace
-            )
+        answer = shop.engines.render(
+            release.package, dict(release.values), name=release.name, namespace=release.namespace
+        )
         if isinstance(answer, EngineFailure):
-            subject = checks.Subject(wrote, enabled, release, ReleaseFacts(failure=answer), compiled.forbidding)
+            subject = checks.Subject(wrote, enabled, release, ReleaseFacts(failure=answer), frozenset(forbidding))
             draft = draft.found((*checks.check_values(subject), *checks.check_rendering(subject)))
         else:
             rendered.append(Rendered(release, answer))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -17,10 +14,10 @@ from brolly.findings import Finding, has_errors, in_order
 from brolly.sources import LOCK, Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from brolly.authored import Authored
-    from brolly.engine import Engine
+    from brolly.engines import Engines
     from brolly.repositories import Repositories
     from brolly.results import Results
     from brolly.sources import Settings
@@ -82,50 +79,6 @@ class Draft:
         """Give the texts of the bundle's files at these paths, for code frames."""
         files = ((self.sources.path(name), content) for name, content in self.sources.files.items())
         return {path: content.decode("utf-8", "replace") for path, content in files if path in paths}
-
-
-class Engines:
-    """Helm's engines, one per job, lent to whoever asks."""
-
-    def __init__(self, make: Callable[[], Engine], count: int) -> None:
-        self._lock = threading.Lock()
-        self._is_closed = False
-        self._idle: queue.LifoQueue[Engine | None] = queue.LifoQueue()
-        for _ in range(count):
-            self._idle.put(make())
-
-    @contextmanager
-    def lend(self) -> Iterator[Engine]:
-        """Lend an engine; waits for one."""
-        engine = self._idle.get()
-        if engine is None:
-            self._idle.put(None)
-            raise EnginesClosedError
-        try:
-            yield engine
-        finally:
-            with self._lock:
-                if not self._is_closed:
-                    self._idle.put(engine)
-                    engine = None
-            if engine:
-                engine.close()
-
-    def close(self) -> None:
-        """Stop all workers: the idle ones now, one that is lent as soon as it comes back."""
-        idle = []
-        with self._lock, suppress(queue.Empty):
-            self._is_closed = True
-            while True:
-                idle.append(self._idle.get_nowait())
-        self._idle.put(None)
-        for engine in idle:
-            if engine:
-                engine.close()
-
-
-class EnginesClosedError(RuntimeError):
-    """The run is over: it was interrupted, and a bundle's thread still asked for an engine."""
 
 
 def side_by_side(step: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int) -> list[_Result]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from brolly import workspace
 from brolly.pipeline.fingerprints import fingerprint
@@ -12,33 +12,41 @@ from brolly.results import tool_identity
 from brolly.sources import DEFINITION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
 
     from brolly.results import KeptOutcome, Results
     from brolly.sources import Settings
     from brolly.workspace import Workspace
 
+_Found = TypeVar("_Found")
+
 # an escape may hide anything from a search, and nobody needs one in a path
 _UPWARD: Final = re.compile(rb"file:[^\s\"']*\.\.|\\")
 
 
-def kept_outcomes(
-    space: Workspace, settings: Settings, results: Results, names: Iterable[str]
-) -> dict[str, KeptOutcome]:
-    """Give what is kept for bundles whose files, all of them hashed, are what they were."""
-    found = {}
-    for name in names:
-        kept = _kept(space, settings, results, name)
-        if kept is not None:
-            found[name] = kept
-    return found
+def recall(space: Workspace, settings: Settings, results: Results) -> Callable[[str], KeptOutcome | None]:
+    """Make what gives the kept outcome of a bundle whose files, all of them hashed, are what they were; else None."""
+    identity, policy = tool_identity(), policy_of(space)
+
+    def kept(name: str) -> KeptOutcome | None:
+        sources, faults = workspace.read_sources(space, name)
+        if faults or may_reach_out(space, sources.files.get(DEFINITION, b"")):
+            return None
+        return results.outcome(fingerprint(sources, settings, identity, policy))
+
+    return kept
 
 
-def _kept(space: Workspace, settings: Settings, results: Results, name: str) -> KeptOutcome | None:
-    sources, faults = workspace.read_sources(space, name)
-    if faults or may_reach_out(space, sources.files.get(DEFINITION, b"")):
-        return None
-    return results.outcome(fingerprint(sources, settings, tool_identity(), policy_of(space)))
+def each(step: Callable[[str], _Found | None], names: Sequence[str], jobs: int) -> dict[str, _Found]:
+    """Take a step for each bundle on so many threads; give what was found, by name. Hashing needs no interpreter."""
+    if jobs <= 1 or len(names) <= 1:
+        found = [step(name) for name in names]
+    else:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(jobs, len(names))) as threads:
+            found = list(threads.map(step, names))
+    return {name: one for name, one in zip(names, found, strict=True) if one is not None}
 
 
 def may_reach_out(space: Workspace, definition: bytes) -> bool:

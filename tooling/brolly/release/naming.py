@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Final
 from brolly.release.packing import packed_length
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from brolly.release.storing import Part
+
+    # a text before and after
+    Change = tuple[bytes, bytes]
 
 # as long as Helm and Kubernetes allow; their letters do not compress
 _LONG_NAME: Final = b"x3k9vq7mz2wh8tj4rb6nf5pydg1lsc0ae7uok9ixqz3vmw8h2tjr4"
@@ -26,6 +29,9 @@ _EACH_OBJECT: Final = 5
 _IN_BASE64: Final = 150
 _CERTIFICATE: Final = 200
 _CERTIFICATES: Final = 4
+# bytes of neighbours that are looked at together, and how many such runs suffice
+_RUN: Final = 8 << 10
+_RUNS: Final = 24
 _DECLARED: Final = re.compile(rb"namespace\S{0,4}[ =]\\?\"?$")
 _ENCODED: Final = re.compile(rb"[A-Za-z0-9+/]{16,}={0,2}")
 
@@ -36,11 +42,30 @@ def added_by_longer_names(name: str, namespace: str, parts: Iterable[Part]) -> f
     names = _Names(name.encode(), namespace.encode())
     pairs = ((part.json, names.lengthened(part)) for part in rendered)
     changed = [(before, after) for before, after in pairs if before != after]
-    before, after = (b"".join(pair[side] for pair in changed) for side in (0, 1))
-    added = packed_length(after, zlib.Z_FILTERED, 6) - packed_length(before, zlib.Z_FILTERED, 6)
-    found = after.count(_LONG_NAME)
+    found = sum(after.count(_LONG_NAME) for _, after in changed)
     sure = min(1.0, _EACH_OBJECT * len(rendered) / found) if found else 1.0
-    return _SHARE * sure * added + _inside_secrets(names, rendered)
+    return _SHARE * sure * _added(changed) + _inside_secrets(names, rendered)
+
+
+def _added(changed: Sequence[Change]) -> float:
+    """Compress what changed before and after; of much of it some runs tell what the rest adds."""
+    runs = list(_runs(changed))
+    sample = [change for run in runs[:: len(runs) // _RUNS or 1] for change in run]
+    before, after = (b"".join(change[side] for change in sample) for side in (0, 1))
+    added = packed_length(after, zlib.Z_FILTERED, 6) - packed_length(before, zlib.Z_FILTERED, 6)
+    grown = len(after) - len(before)
+    return added * sum(len(after) - len(before) for before, after in changed) / grown if grown else added
+
+
+def _runs(changed: Iterable[Change]) -> Iterator[list[Change]]:
+    """Put neighbours together, for they are alike and compress as such."""
+    run: list[Change] = []
+    for change in changed:
+        run.append(change)
+        if sum(len(before) for before, _ in run) >= _RUN:
+            yield run
+            run = []
+    yield run
 
 
 class _Names:

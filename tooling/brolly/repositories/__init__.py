@@ -46,8 +46,9 @@ __all__ = [
     "Unresolvable",
 ]
 
-# Flux's --helm-index-max-size; Helm has no limit
-MAX_INDEX: Final = 50 << 20
+# Helm has no limit. Flux's is the half of this by default, which size/repository-index says where Flux reads an index:
+# this only bounds what a server can make us hold
+MAX_INDEX: Final = 100 << 20
 # Helm unpacks up to 100 MiB, Flux takes packages up to 10 MiB by default: this bounds what a server can make us store
 MAX_PACKAGE: Final = 50 << 20
 _NOTE: Final = "index"
@@ -131,6 +132,10 @@ class Repositories:
     def warnings(self, repository: str, name: str) -> tuple[str, ...]:
         """Say which entries of the chart its repository's index has in vain."""
         return () if _is_oci(repository) else self._listing(repository, name).warnings
+
+    def index_size(self, repository: str) -> int:
+        """Say how many bytes the index of an http(s) repository has, unpacked."""
+        return self._index(repository.removesuffix("/")).size
 
     def find(self, repository: str, name: str, constraint: str) -> Candidate:
         """Choose a version as Helm does; Unresolvable if none is allowed, or the constraint is none.

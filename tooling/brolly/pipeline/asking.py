@@ -1,0 +1,113 @@
+"""What Helm's engines say of releases: known from earlier, or asked for side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from brolly import facts, limits
+from brolly import release as records
+from brolly.engine import lint_request, linted, render_request
+from brolly.facts import ReleaseFacts
+from brolly.oci import Digest
+from brolly.rendering import LintReport
+from brolly.results import key_of, tool_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+
+    from brolly.checks import Release
+    from brolly.engine_worker import Answer, Request
+    from brolly.engines import Engines
+    from brolly.pipeline.shop import Shop
+    from brolly.rendering import EngineFailure, KnownDocuments
+
+
+def release_facts(shop: Shop, releases: Sequence[Release], policy: limits.Policy) -> list[ReleaseFacts]:
+    """Know what Helm's engine says of releases: from the result cache, or once per package with all its values."""
+    if shop.engines is None:
+        return [ReleaseFacts()] * len(releases)
+    packages = {release.key: str(Digest.of(release.package)) for release in releases}
+    remedy_from = int(policy.limit_of(limits.RELEASE_RECORD) * limits.WARN_FROM)
+    shared = (tool_identity(), str(remedy_from))
+    keys = [
+        key_of(packages[release.key], dict(release.values), release.name, release.namespace, *shared)
+        for release in releases
+    ]
+    found = {place: known for place, key in enumerate(keys) if (known := shop.results.facts(key))}
+    groups: dict[str, list[int]] = {}
+    for place, release in enumerate(releases):
+        groups.setdefault(release.key, []).append(place)
+    for places in groups.values():
+        new = [place for place in places if place not in found]
+        asked = _Questions(shop.engines, [releases[place] for place in new], remedy_from, found.get(places[0]))
+        for place, known in zip(new, asked.answers() if new else (), strict=True):
+            found[place] = known
+            if not known.failure and not known.lint_failure:
+                shop.results.keep_facts(keys[place], known)
+    return [found[place] for place in range(len(releases))]
+
+
+class _Questions:
+    """What is asked about one package, with several values.
+
+    All renders come first, for they are what there is work to do with. `defaults` is what is known of the package
+    without values, if that is not among what is asked.
+    """
+
+    def __init__(
+        self, engines: Engines, releases: Sequence[Release], remedy_from: int, defaults: ReleaseFacts | None
+    ) -> None:
+        self._engines = engines
+        self._releases = releases
+        self._remedy_from = remedy_from
+        self._defaults = defaults
+        self._lints: dict[int, Future[Answer]] = {}
+
+    def answers(self) -> list[ReleaseFacts]:
+        """Ask, and draw the facts of each release."""
+        requests = [
+            render_request(one.package, one.values, name=one.name, namespace=one.namespace) for one in self._releases
+        ]
+        renders = [self._engines.submit(request) for request in requests]
+        for place, one in enumerate(self._releases):
+            if one.overlay is None or not one.chart.lints_alike:
+                self._lint(place, renders[place])
+        try:
+            found = self._facts(requests, renders)
+            return [facts.with_lint(known, self._linted(place, known)) for place, known in enumerate(found)]
+        finally:
+            for asked in (*renders, *self._lints.values()):
+                asked.cancel()
+
+    def _facts(self, requests: Sequence[Request], renders: Sequence[Future[Answer]]) -> list[ReleaseFacts]:
+        seen: KnownDocuments = {}
+        parent = records.parent(self._releases[0].chart, self._releases[0].package)
+        return [
+            facts.of_release(
+                self._engines.rendering(request, rendered.result(), seen),
+                parent,
+                release.values,
+                name=release.name,
+                namespace=release.namespace,
+                remedy_from=self._remedy_from,
+            )
+            for release, request, rendered in zip(self._releases, requests, renders, strict=True)
+        ]
+
+    def _lint(self, place: int, rendered: Future[Answer] | None) -> None:
+        one = self._releases[place]
+        request = lint_request(one.package, one.values, namespace=one.namespace)
+        self._lints[place] = self._engines.submit(request, like=rendered)
+
+    def _linted(self, place: int, known: ReleaseFacts) -> LintReport | EngineFailure:
+        if place not in self._lints:
+            defaults = self._defaults.lint if self._defaults else self._linted_defaults()
+            if isinstance(defaults, LintReport) and known.is_accepted:
+                return defaults
+            self._lint(place, None)
+        return linted(self._lints[place].result())
+
+    def _linted_defaults(self) -> LintReport | EngineFailure | None:
+        is_asked = self._releases[0].overlay is None
+        return linted(self._lints[0].result()) if is_asked else None
