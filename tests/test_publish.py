@@ -17,8 +17,8 @@ import pytest
 from brolly.engine import Engine
 from brolly.oci import Blob, Descriptor, Digest
 from brolly.pipeline import publishing
-from brolly.pipeline.publishing import VersionExists, publish
-from brolly.registry import RegistryRefused
+from brolly.pipeline.publishing import Publication, VersionExists, list_dist, publish
+from brolly.registry import Registry, RegistryRefused
 from brolly.registry.remote import OciRegistry
 from registries import MemoryRegistry, htpasswd_registry, peer
 from workspaces import Workspace, local, local_chart, picture, times
@@ -80,9 +80,14 @@ def shop_of(space: Workspace) -> Any:
     return Shop(found, settings, lambda: pytest.fail("publishing needs no repository"), results)
 
 
+def copied(space: Workspace, names: list[str], registry: Registry, prefix: str) -> tuple[Publication, ...]:
+    shop = shop_of(space)
+    return publish(shop, list_dist(shop, names), registry, prefix)
+
+
 def test_blobs_come_first_and_the_tag_last(built: Workspace) -> None:
     memory = MemoryRegistry()
-    publish(shop_of(built), ["flux"], memory, "team")
+    copied(built, ["flux"], memory, "team")
     kinds = [(line.split()[0], line.split()[1]) for line in memory.writes]
     chart, bundle = "team/charts/greeter", "team/flux"
     assert kinds == [
@@ -254,14 +259,14 @@ def sharing(space: Workspace) -> Workspace:
 
 def test_a_chart_of_several_bundles_is_published_once_and_before_them(sharing: Workspace) -> None:
     memory = MemoryRegistry()
-    done = publish(shop_of(sharing), ["one", "two"], memory, "")
+    done = copied(sharing, ["one", "two"], memory, "")
     assert [[one.status for one in publication.published] for publication in done] == [
         ["published", "published"],
         ["unchanged", "published"],
     ]
     assert memory.writes.count("tag charts/greeter 1.0.0") == 1
     assert memory.writes.index("tag charts/greeter 1.0.0") < min(map(memory.writes.index, bundle_writes(memory)))
-    again = publish(shop_of(sharing), ["one", "two"], memory, "")
+    again = copied(sharing, ["one", "two"], memory, "")
     assert {one.status for publication in again for one in publication.published} == {"unchanged"}
 
 
@@ -274,7 +279,7 @@ def test_two_charts_of_one_version_in_one_run_are_refused_as_in_two(sharing: Wor
     sharing.good("lock")
     sharing.good("build")
     memory = MemoryRegistry()
-    one, two = publish(shop_of(sharing), ["one", "two"], memory, "")
+    one, two = copied(sharing, ["one", "two"], memory, "")
     assert [artifact.status for artifact in one.published] == ["published"] * 2
     assert two.published == ()
     assert isinstance(two.fault, VersionExists)
@@ -292,7 +297,7 @@ def test_a_bundle_whose_chart_cannot_be_written_is_not_published(sharing: Worksp
             super().put_manifest(repository, reference, manifest)
 
     memory = Full()
-    done = publish(shop_of(sharing), ["one", "two"], memory, "")
+    done = copied(sharing, ["one", "two"], memory, "")
     assert [str(publication.fault) for publication in done] == ["no room"] * 2
     assert [publication.published for publication in done] == [(), ()]
     assert bundle_writes(memory) == []

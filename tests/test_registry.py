@@ -8,11 +8,13 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oras.provider import Registry as Provider
 
 import registries
 from brolly.archive import Entry, stored_gzip, write_tar
@@ -41,14 +43,15 @@ from brolly.registry import (
 )
 from brolly.registry.addresses import api_host, origin_of, shown, target_of
 from brolly.registry.authorization import challenge_of
-from brolly.registry.credentials import Credential, find_credential
+from brolly.registry.client import Client
+from brolly.registry.credentials import Credential, Lookup, find_credential
 from brolly.registry.port import quoted
 from brolly.registry.remote import OciRegistry
+from brolly.registry.transport import Transport
 from registries import PASSWORD, USER, Answer, Asked, MemoryRegistry, basic, forward, peer, serve, times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 QUICK = Patience(connect=2, read=5, tries=3, backoff=0.001, longest_wait=0.01)
 HASTY = Patience(connect=0.2, read=0.2, tries=3, backoff=0.001)
@@ -569,6 +572,44 @@ def test_nobody_may_push_to_a_token_registry_but_anybody_may_pull(
     assert nobody.manifest(repository, "1.0.0") == MANIFEST
     with pytest.raises(Unauthorized, match=address):
         nobody.put_manifest(repository, "2.0.0", MANIFEST)
+
+
+def provider_of(address: str) -> Client:
+    return Client(address, Transport(QUICK), lambda: Lookup(LOGIN), plain_http=True)
+
+
+@pytest.mark.parametrize("kind", ["htpasswd", "token"])
+def test_what_oras_does_itself_is_authorized_by_us(running: Callable[[str], Any], repository: str, kind: str) -> None:
+    address = running(kind) if kind == "htpasswd" else running(kind)[0]
+    push(OciRegistry(address, credential=LOGIN, patience=QUICK), repository, "1.0.0", "1.0.1")
+    client, container = provider_of(address), f"{address}/{repository}:1.0.0"
+    assert isinstance(client, Provider)
+    assert sorted(client.get_tags(container)) == ["1.0.0", "1.0.1"]
+    assert len(client.get_tags(container, N=1)) == 1
+    assert client.get_manifest(container) == json.loads(MANIFEST.content)
+    assert client.get_blob(container, LAYER.descriptor.digest).content == LAYER.content
+
+
+def test_oras_pushes_and_pulls_files_through_our_client(
+    running: Callable[[str], Any], repository: str, tmp_path: Path
+) -> None:
+    client = provider_of(running("token")[0])
+    (tmp_path / "note.txt").write_bytes(LAYER.content)
+    target = f"{running('token')[0]}/{repository}:1.0.0"
+    for way in ({}, {"do_chunked": True, "chunk_size": 50_000}):
+        (tmp_path / "note.txt").write_bytes(LAYER.content + json.dumps(way).encode())
+        client.push(target, files=[str(tmp_path / "note.txt")], disable_path_validation=True, quiet=True, **way)
+        (pulled,) = map(Path, client.pull(target, outdir=str(tmp_path / "pulled")))
+        assert pulled.read_bytes() == (tmp_path / "note.txt").read_bytes()
+        assert OciRegistry(client.host, credential=LOGIN).tags(repository) == ("1.0.0",)
+
+
+def test_what_oras_asks_fails_with_our_errors(running: Callable[[str], Any]) -> None:
+    nobody = Client(running("htpasswd"), Transport(QUICK), lambda: Lookup(None), plain_http=True)
+    with pytest.raises(Unauthorized, match="refuses"):
+        nobody.get_tags(f"{nobody.host}/x")
+    with serve(lambda _: Answer(503)) as server, pytest.raises(RegistryUnavailable, match="after 3 tries"):
+        provider_of(server.address).get_manifest(f"{server.address}/x:1")
 
 
 def test_a_token_is_fetched_once_per_repository_and_action(running: Callable[[str], Any], repository: str) -> None:

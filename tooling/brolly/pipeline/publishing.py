@@ -24,6 +24,7 @@ from brolly.workspace import read_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from brolly.dist import StoredArtifact
     from brolly.oci import Blob
@@ -81,7 +82,7 @@ class Publication:
 
 
 @dataclass(frozen=True)
-class _Listed:
+class Listed:
     """The artifacts of bundles in `dist/`. `prove` waits until all their blobs are read; DamagedDist."""
 
     bundles: Bundles
@@ -89,15 +90,14 @@ class _Listed:
 
 
 def publish(
-    shop: Shop, names: Sequence[str], registry: Registry, prefix: str, *, dry_run: bool = False
+    shop: Shop, listed: Listed, registry: Registry, prefix: str, *, dry_run: bool = False
 ) -> tuple[Publication, ...]:
     """Copy bundles from `dist/` to a registry, below a prefix; with `dry_run` only ask what is there.
 
     Charts go first, and what is in several bundles is asked for and sent once. Nothing is written unless all that is
     listed is whole: the registry is asked, and uploads begin, while blobs are still hashed, but none ends before.
-    NotCurrent, DamagedDist.
+    DamagedDist.
     """
-    listed = _listed(shop, names)
     bundles = listed.bundles
     whose = {_key(one): name for name, artifacts in reversed([*bundles.items()]) for one in artifacts}
     each = {_key(one): one for artifacts in bundles.values() for one in artifacts}
@@ -127,21 +127,31 @@ def publish(
     return tuple(_publications(bundles, plans, done, faults))
 
 
-def _listed(shop: Shop, names: Sequence[str]) -> _Listed:
-    """Read what the last build made of bundles, and begin to hash it; NotCurrent, DamagedDist."""
-    report = current_report(shop, names)
+def list_dist(shop: Shop, names: Sequence[str]) -> Listed:
+    """Read what the last build made of bundles, and begin to hash it on threads; NotCurrent, DamagedDist.
+
+    Hashing needs no interpreter: it goes on while the bundles are looked at, and while a registry's client is loaded.
+    """
+    report = _last_report(shop)
     listed = {name: bundle.artifacts if (bundle := report.bundle(name)) else () for name in names}
     each = dict.fromkeys(one for artifacts in listed.values() for one in artifacts)
+    proofs: list[Future[None]] = []
 
     def prove() -> None:
-        proof.result()
+        for proof in proofs:
+            proof.result()
 
-    read = {one: dist.read_artifact(shop.workspace.dist, one, prove) for one in each}
-    blobs = {blob.path: blob for artifact in read.values() for blob in artifact.blobs}
-    reader = ThreadPoolExecutor(1, "reader")
-    proof = reader.submit(side_by_side, dist.require_whole, list(blobs.values()), shop.jobs)
-    reader.shutdown(wait=False)
-    return _Listed({name: tuple(read[one] for one in artifacts) for name, artifacts in listed.items()}, prove)
+    threads = ThreadPoolExecutor(shop.jobs, "proof")
+    try:
+        read = {one: dist.read_artifact(shop.workspace.dist, one, prove) for one in each}
+        blobs = {blob.path: blob for artifact in read.values() for blob in artifact.blobs}
+        proofs += [threads.submit(dist.require_whole, blob) for blob in blobs.values()]
+        _require_current(shop, names, report)
+    except BaseException:
+        threads.shutdown(wait=False, cancel_futures=True)
+        raise
+    threads.shutdown(wait=False)
+    return Listed({name: tuple(read[one] for one in artifacts) for name, artifacts in listed.items()}, prove)
 
 
 def _publications(
@@ -181,17 +191,20 @@ def _tried(
     return {key: cast("_Result", result) for key, (result, _) in tried.items() if key not in faults}, faults
 
 
-def current_report(shop: Shop, names: Sequence[str]) -> Report:
-    """Read the report of the last build, if it is about the workspace as it is now; NotCurrent says why not."""
+def _last_report(shop: Shop) -> Report:
     report = dist.read_report(shop.workspace.dist)
     if report is None:
         raise NotCurrent("nothing was built yet", hint="run `brolly build`")
+    return report
+
+
+def _require_current(shop: Shop, names: Sequence[str], report: Report) -> None:
+    """Refuse a report that is not about the workspace as it is now; NotCurrent says why."""
     # what was given to the build holds for the publication too
     built_with = replace(shop, settings=replace(shop.settings, address=report.address, epoch=report.epoch))
     reasons = [reason for name in names if (reason := _staleness(built_with, name, report))]
     if reasons:
         raise NotCurrent("; ".join(reasons), hint="run `brolly build`")
-    return report
 
 
 def _staleness(shop: Shop, name: str, report: Report) -> str:

@@ -1,16 +1,19 @@
-"""One registry, asked with authorization: URLs as oras writes them, tokens renewed, answers bounded.
+"""oras' provider, made fit: all of it that goes over the network goes through `do_request`, which is replaced here.
 
-What oras' provider (0.2.43) lacks and this has: tokens per scope and their renewal, Basic without sending a body twice,
-retries that end, timeouts, redirects that keep credentials at home, bounded bodies, errors that say what failed.
+What oras 0.2.43 lacks and this adds: tokens per scope and their renewal, Basic without sending a body twice, retries
+that end, timeouts, redirects that keep credentials at home, bounded bodies, errors that say what failed. oras' own
+methods that read or write files stay unused: they hold a blob whole in memory, and verify nothing.
 """
 
 from __future__ import annotations
 
-import json
+import json as json_text
 import re
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
+import oras.auth.base
 import oras.container
+import oras.provider
 
 from brolly.errors import WorldError
 from brolly.registry.addresses import api_host, origin_of, shown
@@ -47,43 +50,60 @@ class _Call(NamedTuple):
     scope: Scope
 
 
-class Client:
-    """The way to one registry. Safe to share between threads."""
+class _NoLogins(oras.auth.base.AuthBackend):  # type: ignore[misc]
+    """What the provider asks for logins: nothing, since `do_request` authorizes, and a login belongs to one host."""
+
+    def load_configs(self, container: object, configs: object = None) -> None:
+        """Read no login of any other host, and start nobody's credential helper."""
+
+
+class Client(oras.provider.Registry):  # type: ignore[misc]
+    """A provider for one registry. Safe to share between threads."""
 
     def __init__(self, host: str, transport: Transport, lookup: Callable[[], Lookup], *, plain_http: bool) -> None:
+        super().__init__(hostname=api_host(host), insecure=plain_http)
+        self.auth = _NoLogins()
         self.host = host
-        self.base = f"{'http' if plain_http else 'https'}://{api_host(host)}"
+        self.base = f"{self.prefix}://{self.hostname}"
         self.transport = transport
         self.authorizer = Authorizer(host, self.base, transport, lookup)
 
+    def container(self, repository: str) -> oras.container.Container:
+        """Name a repository as the provider's methods want it; ValueError if it is none."""
+        made = oras.container.Container("unparsed", registry=self.hostname)
+        # oras' reading of names takes some for others, so it gets its parts
+        made.namespace, made.repository = None, require_repository(repository)
+        return made
+
     def url(self, repository: str, kind: Kind, reference: str = "") -> str:
         """Give the URL of a manifest, blob, upload or list of tags."""
-        container = oras.container.Container("unparsed", registry=self.base.partition("://")[2])
-        # oras' reading of names takes some for others, so it gets its parts
-        container.namespace, container.repository = None, require_repository(repository)
+        container = self.container(repository)
         paths: dict[Kind, Callable[[], str]] = {
             "manifests": lambda: container.manifest_url(require_reference(reference)),
             "blobs": lambda: container.get_blob_url(require_reference(reference)),
             "uploads": container.upload_blob_url,
             "tags": lambda: container.tags_url(N=1000),
         }
-        return f"{self.base.partition(':')[0]}://{paths[kind]()}"
+        return f"{self.prefix}://{paths[kind]()}"
 
-    def ask(
+    def do_request(
         self,
-        method: str,
         url: str,
-        *,
+        method: str = "GET",
+        data: Body | None = None,
         headers: dict[str, str] | None = None,
-        body: Body | None = None,
+        json: Any = None,
+        stream: bool = False,  # noqa: ARG002, FBT001, FBT002 (oras' signature)
+        *,
         limit: int = MAX_ANSWER,
         repository: str = "",
     ) -> Response:
         """Ask the registry, authorized; see the class's errors. An answer of any other status is the caller's.
 
-        The answer's body is in `content`, as sent and up to one byte above the limit; one that breaks off is asked for
-        again.
+        The answer's body is in `content`, as sent and up to one byte above the limit, with `stream` too; one that
+        breaks off is asked for again. `repository` is what a token is asked for where the URL does not say.
         """
+        body = data if json is None else json_text.dumps(json).encode()
         call = _Call(method, url, headers or {}, body, _scope(method, url, repository))
         return self._usable(self._whole(call, limit))
 
@@ -142,7 +162,7 @@ def _scope(method: str, url: str, repository: str) -> Scope:
 def said(response: Response) -> str:
     """Give the registry's own words about an error, "" if it has none that are text."""
     try:
-        errors = json.loads(response.content)["errors"]
+        errors = json_text.loads(response.content)["errors"]
         words = [f"{error.get('code', '')}: {error.get('message', '')}" for error in errors]
         return quoted("; ".join(words))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):

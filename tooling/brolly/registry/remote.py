@@ -1,4 +1,4 @@
-"""Registries over HTTP: the `Registry` port. Importing this module loads urllib3.
+"""Registries over HTTP: the `Registry` port. Importing this module loads oras and requests.
 
 Source: the OCI distribution-spec 1.1, and what registries really do where it is silent.
 """
@@ -88,7 +88,7 @@ class OciRegistry:
     def resolve(self, repository: str, reference: str) -> Descriptor | None:
         """See `Registry`."""
         url = self._client.url(repository, "manifests", reference)
-        response = self._client.ask("HEAD", url, headers=_ACCEPT)
+        response = self._client.do_request(url, "HEAD", headers=_ACCEPT)
         if response.status_code == 404:
             return None
         told = _told(response) if response.status_code == 200 else None
@@ -109,8 +109,7 @@ class OciRegistry:
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """See `Registry`."""
-        url = self._client.url(repository, "blobs", Digest.parse(digest))
-        response = self._client.ask("HEAD", url)
+        response = self._client.get_blob(self._client.container(repository), Digest.parse(digest), head=True)
         if response.status_code == 404:
             return False
         _good(response)
@@ -120,7 +119,7 @@ class OciRegistry:
         """See `Registry`."""
         url = self._client.url(repository, "blobs", Digest.parse(descriptor.digest))
         require_size(shown(url), descriptor, max_size)
-        response = self._client.ask("GET", url, limit=descriptor.size)
+        response = self._client.do_request(url, limit=descriptor.size)
         if response.status_code == 404:
             raise NotFound(f"{shown(url)}: there is no such blob")
         content = _good(response).content
@@ -149,12 +148,12 @@ class OciRegistry:
         require_own_digest(require_reference(reference), manifest)
         url = self._client.url(repository, "manifests", reference)
         headers = {"Content-Type": manifest.descriptor.media_type}
-        response = self._client.ask("PUT", url, headers=headers, body=manifest.content)
+        response = self._client.do_request(url, "PUT", manifest.content, headers)
         for turn in range(self._client.transport.patience.tries - 1):
             if not _is_raced(response):
                 break
             self._client.transport.rest(turn)
-            response = self._client.ask("PUT", url, headers=headers, body=manifest.content)
+            response = self._client.do_request(url, "PUT", manifest.content, headers)
         response = _good(response)
         if not _require_same(response, manifest.descriptor.digest):
             stored = self.resolve(repository, reference)
@@ -170,7 +169,7 @@ class OciRegistry:
         url: str | None = self._client.url(repository, "tags")
         seen: set[str] = set()
         while url is not None:
-            response = self._client.ask("GET", url, repository=repository)
+            response = self._client.do_request(url, repository=repository)
             if response.status_code == 404:
                 return
             yield _good(response)
@@ -190,7 +189,7 @@ class OciRegistry:
 
     def _manifest(self, repository: str, reference: str) -> Blob | None:
         url = self._client.url(repository, "manifests", reference)
-        response = self._client.ask("GET", url, headers=_ACCEPT, limit=MAX_MANIFEST)
+        response = self._client.do_request(url, headers=_ACCEPT, limit=MAX_MANIFEST)
         if response.status_code == 404:
             return None
         content, place = _good(response).content, shown(url)
@@ -203,7 +202,7 @@ class OciRegistry:
 
     def _upload(self, repository: str, blob: Blob | StoredBlob) -> Response:
         url = self._client.url(repository, "uploads")
-        started = _good(self._client.ask("POST", url))
+        started = _good(self._client.do_request(url, "POST"))
         location = started.headers.get("Location")
         if not location:
             raise RegistryMisbehaved(f"{shown(url)}: opens an upload but says not where")
@@ -214,7 +213,7 @@ class OciRegistry:
         size = len(blob.content) if isinstance(blob, Blob) else blob.descriptor.size
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         with nullcontext(blob.content) if isinstance(blob, Blob) else opened(blob) as body:
-            return self._client.ask("PUT", place, headers=headers, body=body, repository=repository)
+            return self._client.do_request(place, "PUT", body, headers, repository=repository)
 
 
 def _is_raced(response: Response) -> bool:

@@ -10,6 +10,7 @@ CURL_CA_BUNDLE, SSL_CERT_FILE.
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 import threading
@@ -24,11 +25,11 @@ from urllib3.util.ssl_ import create_urllib3_context
 import brolly
 from brolly.errors import UsageError
 from brolly.registry.addresses import Origin, is_loopback, origin_of, shown, target_of
-from brolly.registry.port import Patience, RegistryMisbehaved, RegistryUnavailable, quoted
+from brolly.registry.port import Patience, RegistryMisbehaved, RegistryRefused, RegistryUnavailable, quoted
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -94,12 +95,51 @@ class _Retry(Retry):
 
 @dataclass
 class Response:
-    """An answer. `content` is empty until somebody has read the body and put it there."""
+    """An answer. `content` is empty until somebody has read the body and put it there.
+
+    It has what oras reads of an answer of requests, by the same names.
+    """
 
     method: str
     url: str
     raw: BaseHTTPResponse
     content: bytes = b""
+
+    @property
+    def request(self) -> Response:
+        """What was asked: its `method` and `url`."""
+        return self
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is no error."""
+        return self.status_code < 400
+
+    @property
+    def text(self) -> str:
+        """The content as UTF-8."""
+        return self.content.decode(errors="replace")
+
+    @property
+    def links(self) -> dict[str, dict[str, str]]:
+        """The links among the headers (RFC 8288), by what they lead to."""
+        from requests.utils import parse_header_links
+
+        found = parse_header_links(self.headers.get("Link", ""))
+        return {link.get("rel") or link["url"]: link for link in found}
+
+    def json(self) -> Any:
+        """Read the content as JSON; ValueError."""
+        return json.loads(self.content)
+
+    def iter_content(self, chunk_size: int = 1) -> Iterator[bytes]:
+        """Give the content in pieces."""
+        return (self.content[at : at + chunk_size] for at in range(0, len(self.content), chunk_size))
+
+    def raise_for_status(self) -> None:
+        """Refuse an error; RegistryRefused."""
+        if not self.ok:
+            raise RegistryRefused(f"{self.method} {shown(self.url)}: refused ({self.status_code})")
 
     @property
     def status_code(self) -> int:
