@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -136,10 +137,13 @@ def list_dist(shop: Shop, names: Sequence[str]) -> Listed:
     listed = {name: bundle.artifacts if (bundle := report.bundle(name)) else () for name in names}
     each = dict.fromkeys(one for artifacts in listed.values() for one in artifacts)
     proofs: list[Future[None]] = []
+    is_proven = Event()
 
     def prove() -> None:
-        for proof in proofs:
-            proof.result()
+        if not is_proven.is_set():
+            for proof in proofs:
+                proof.result()
+            is_proven.set()
 
     threads = ThreadPoolExecutor(shop.jobs, "proof")
     try:
