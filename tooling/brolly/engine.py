@@ -46,8 +46,11 @@ _START_HINT: Final = f"give it more memory with --engine-memory, or install it a
 # nobody serves the discard port: what respects a proxy fails at once
 _NO_PROXY: Final = "http://127.0.0.1:9"
 _KEPT_ENVIRONMENT: Final = (
-    "PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHONHOME", "HELM_C_LIB", "GOGC", "GOMAXPROCS",
+    "PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHONHOME", "HELM_C_LIB", "GOGC", "GOMEMLIMIT",
+    "GOMAXPROCS",
 )  # fmt: skip
+# Go collects garbage less often than it would, which saves a tenth of the time, until it has this much memory
+_GO: Final = {"GOTRACEBACK": "none", "GOGC": "400", "GOMEMLIMIT": "176MiB"}
 _GO_DEATH: Final = re.compile(r"^(?:fatal error|panic|SIG[A-Z]+): .*", re.MULTILINE)
 _OUT_OF_MEMORY: Final = re.compile(r"out of memory|cannot allocate memory|MemoryError|failed to map segment")
 _STDERR_BYTES: Final = 4096
@@ -362,13 +365,7 @@ def _environment(folder: str) -> dict[str, str]:
         name: _NO_PROXY for proxy in ("http_proxy", "https_proxy", "all_proxy") for name in (proxy, proxy.upper())
     }
     private = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), folder)
-    return (
-        {"GOTRACEBACK": "none", "GOGC": "200"}
-        | kept
-        | proxies
-        | private
-        | {"KUBECONFIG": os.devnull, "PYTHONPATH": paths}
-    )
+    return _GO | kept | proxies | private | {"KUBECONFIG": os.devnull, "PYTHONPATH": paths}
 
 
 def _widen(*pipes: IO[bytes]) -> None:
