@@ -26,11 +26,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from brolly.oci import Blob, Descriptor, Digest
+from brolly.oci import Blob, Descriptor, Digest, StoredBlob
 from brolly.registry import NotFound
 from brolly.registry.port import (
     is_digest,
     named_in,
+    opened,
     require_blob,
     require_complete,
     require_digest,
@@ -92,10 +93,11 @@ class MemoryRegistry:
         require_blob(repository, descriptor, content)
         return content
 
-    def put_blob(self, repository: str, blob: Blob) -> None:
-        require_digest(repository, blob.content, blob.descriptor.digest)
+    def put_blob(self, repository: str, blob: Blob | StoredBlob) -> None:
+        content = blob.content if isinstance(blob, Blob) else _content(blob)
+        require_digest(repository, content, blob.descriptor.digest)
         if not self.has_blob(repository, blob.descriptor.digest):
-            self.blobs[repository, blob.descriptor.digest] = blob.content
+            self.blobs[repository, blob.descriptor.digest] = content
             self.writes.append(f"blob {repository} {blob.descriptor.digest}")
 
     def put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
@@ -115,6 +117,11 @@ class MemoryRegistry:
     def _find(self, repository: str, reference: str) -> Blob | None:
         key = require_repository(repository), require_reference(reference)
         return self.manifests.get((repository, self.tagged.get(key, reference)))
+
+
+def _content(blob: StoredBlob) -> bytes:
+    with opened(blob) as file:
+        return file.read()
 
 
 class Asked(NamedTuple):

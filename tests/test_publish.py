@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,11 @@ from typing import Any
 import pytest
 
 from brolly.engine import Engine
+from brolly.oci import Blob, Descriptor, Digest
 from brolly.pipeline import publishing
-from brolly.pipeline.publishing import publish
+from brolly.pipeline.publishing import Publication, VersionExists, list_dist, publish
+from brolly.registry import Registry, RegistryRefused
+from brolly.registry.remote import OciRegistry
 from registries import MemoryRegistry, htpasswd_registry, peer
 from workspaces import Workspace, local, local_chart, picture, times
 
@@ -76,9 +80,14 @@ def shop_of(space: Workspace) -> Any:
     return Shop(found, settings, lambda: pytest.fail("publishing needs no repository"), results)
 
 
+def copied(space: Workspace, names: list[str], registry: Registry, prefix: str) -> tuple[Publication, ...]:
+    shop = shop_of(space)
+    return publish(shop, list_dist(shop, names), registry, prefix)
+
+
 def test_blobs_come_first_and_the_tag_last(built: Workspace) -> None:
     memory = MemoryRegistry()
-    publish(shop_of(built), ["flux"], memory, "team")
+    copied(built, ["flux"], memory, "team")
     kinds = [(line.split()[0], line.split()[1]) for line in memory.writes]
     chart, bundle = "team/charts/greeter", "team/flux"
     assert kinds == [
@@ -193,6 +202,105 @@ def test_a_damaged_dist_is_refused_before_anything_is_written(built: Workspace) 
         assert "lacks the blob" in built.run("publish").err
         blob.write_bytes(kept)
     assert not (built.root / "registry").exists()
+
+
+def test_a_damaged_dist_leaves_nothing_in_a_registry(built: Workspace, docker: str) -> None:
+    """Uploads begin while dist/ is still hashed, and none of them ends."""
+    digests = [path.name for path in sorted((built.dist / "oci/blobs/sha256").iterdir())]
+    for number, name in enumerate(digests):
+        blob, prefix = built.dist / "oci/blobs/sha256" / name, f"damaged-{number}"
+        kept = blob.read_bytes()
+        blob.write_bytes(kept[:-1] + b"!")
+        done = built.run("publish", "--to", f"oci://{docker}/{prefix}")
+        assert done.code == 3
+        assert done.err.count("is damaged") == 1
+        blob.write_bytes(kept)
+        registry = OciRegistry(docker)
+        for repository in (f"{prefix}/charts/greeter", f"{prefix}/flux", f"{prefix}/umbrella"):
+            assert registry.tags(repository) == ()
+            assert not any(registry.has_blob(repository, f"sha256:{digest}") for digest in digests)
+
+
+def test_a_blob_of_many_blocks_is_published_and_its_damage_is_found(built: Workspace, docker: str) -> None:
+    layer = random.Random(0).randbytes(3_000_000)
+    path = enlarge(built, layer)
+    path.write_bytes(layer[:-1] + bytes([layer[-1] ^ 1]))
+    done = built.run("publish", "umbrella", "--to", f"oci://{docker}/blocks")
+    assert (done.code, "is damaged" in done.err) == (3, True)
+    assert not OciRegistry(docker).has_blob("blocks/umbrella", f"sha256:{path.name}")
+    path.write_bytes(layer)
+    built.good("publish", "umbrella", "--to", f"oci://{docker}/blocks")
+    described = Descriptor(media_type="", digest=f"sha256:{path.name}", size=len(layer))
+    assert OciRegistry(docker).blob("blocks/umbrella", described, max_size=len(layer)) == layer
+
+
+def enlarge(space: Workspace, layer: bytes) -> Path:
+    """Put another layer into the umbrella that was built; give its file."""
+    blobs, report = space.dist / "oci/blobs/sha256", json.loads((space.dist / "report.json").read_bytes())
+    artifact = next(bundle["artifacts"][0] for bundle in report["bundles"] if bundle["name"] == "umbrella")
+    manifest = json.loads((blobs / artifact["digest"][7:]).read_bytes())
+    manifest["layers"][0] |= {"digest": Digest.of(layer), "size": len(layer)}
+    content = json.dumps(manifest).encode()
+    artifact["digest"] = Digest.of(content)
+    (blobs / artifact["digest"][7:]).write_bytes(content)
+    (space.dist / "report.json").write_text(json.dumps(report))
+    return blobs / Digest.of(layer).hex
+
+
+@pytest.fixture
+def sharing(space: Workspace) -> Workspace:
+    """Give a workspace with two Flux bundles that have the same chart, built."""
+    for name in ("one", "two"):
+        space.bundle(name, local_chart(), target="kustomize", dependencies=[local()])
+    space.good("lock")
+    space.good("build")
+    return space
+
+
+def test_a_chart_of_several_bundles_is_published_once_and_before_them(sharing: Workspace) -> None:
+    memory = MemoryRegistry()
+    done = copied(sharing, ["one", "two"], memory, "")
+    assert [[one.status for one in publication.published] for publication in done] == [
+        ["published", "published"],
+        ["unchanged", "published"],
+    ]
+    assert memory.writes.count("tag charts/greeter 1.0.0") == 1
+    assert memory.writes.index("tag charts/greeter 1.0.0") < min(map(memory.writes.index, bundle_writes(memory)))
+    again = copied(sharing, ["one", "two"], memory, "")
+    assert {one.status for publication in again for one in publication.published} == {"unchanged"}
+
+
+def bundle_writes(memory: MemoryRegistry) -> list[str]:
+    return [line for line in memory.writes if line.split()[1] in {"one", "two"}]
+
+
+def test_two_charts_of_one_version_in_one_run_are_refused_as_in_two(sharing: Workspace) -> None:
+    sharing.write({"bundles/two/charts/greeter/values.yaml": "greeting: other\n"})
+    sharing.good("lock")
+    sharing.good("build")
+    memory = MemoryRegistry()
+    one, two = copied(sharing, ["one", "two"], memory, "")
+    assert [artifact.status for artifact in one.published] == ["published"] * 2
+    assert two.published == ()
+    assert isinstance(two.fault, VersionExists)
+    assert memory.tags("two") == ()
+    first = memory.resolve("charts/greeter", "1.0.0")
+    assert first
+    assert first.digest == one.published[0].digest
+
+
+def test_a_bundle_whose_chart_cannot_be_written_is_not_published(sharing: Workspace) -> None:
+    class Full(MemoryRegistry):
+        def put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
+            if repository.startswith("charts/"):
+                raise RegistryRefused("no room")
+            super().put_manifest(repository, reference, manifest)
+
+    memory = Full()
+    done = copied(sharing, ["one", "two"], memory, "")
+    assert [str(publication.fault) for publication in done] == ["no room"] * 2
+    assert [publication.published for publication in done] == [(), ()]
+    assert bundle_writes(memory) == []
 
 
 def test_a_damaged_registry_in_a_folder_is_repaired_by_publishing_again(built: Workspace) -> None:

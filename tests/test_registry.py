@@ -8,16 +8,28 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oras.provider import Registry as Provider
 
 import registries
 from brolly.archive import Entry, stored_gzip, write_tar
-from brolly.errors import UsageError
-from brolly.oci import HELM_CHART, HELM_CONFIG, IMAGE_INDEX, IMAGE_MANIFEST, Blob, Descriptor, Digest, compact_json
+from brolly.errors import UsageError, WorldError
+from brolly.oci import (
+    HELM_CHART,
+    HELM_CONFIG,
+    IMAGE_INDEX,
+    IMAGE_MANIFEST,
+    Blob,
+    Descriptor,
+    Digest,
+    StoredBlob,
+    compact_json,
+)
 from brolly.registry import (
     LayoutRegistry,
     NotFound,
@@ -31,14 +43,15 @@ from brolly.registry import (
 )
 from brolly.registry.addresses import api_host, origin_of, shown, target_of
 from brolly.registry.authorization import challenge_of
-from brolly.registry.credentials import Credential, find_credential
+from brolly.registry.client import Client
+from brolly.registry.credentials import Credential, Lookup, find_credential
 from brolly.registry.port import quoted
 from brolly.registry.remote import OciRegistry
+from brolly.registry.transport import Transport
 from registries import PASSWORD, USER, Answer, Asked, MemoryRegistry, basic, forward, peer, serve, times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 QUICK = Patience(connect=2, read=5, tries=3, backoff=0.001, longest_wait=0.01)
 HASTY = Patience(connect=0.2, read=0.2, tries=3, backoff=0.001)
@@ -171,6 +184,50 @@ def test_an_empty_blob_is_a_blob(registry: Registry, repository: str) -> None:
     registry.put_blob(repository, empty)
     assert registry.has_blob(repository, empty.descriptor.digest)
     assert registry.blob(repository, empty.descriptor, max_size=0) == b""
+
+
+def stored(folder: Path, blob: Blob, prove: Callable[[], None] = lambda: None) -> StoredBlob:
+    """Write a blob to a file."""
+    path = folder / blob.descriptor.digest[7:]
+    path.write_bytes(blob.content)
+    return StoredBlob(blob.descriptor, path, prove)
+
+
+def test_a_blob_in_a_file_is_put_as_any_other(registry: Registry, repository: str, tmp_path: Path) -> None:
+    empty = Blob.of("application/vnd.test", b"")
+    for blob in (CONFIG, LAYER, empty):
+        registry.put_blob(repository, stored(tmp_path, blob))
+        assert registry.blob(repository, blob.descriptor, max_size=MAX) == blob.content
+
+
+class NotProvenError(Exception):
+    """Somebody asked for the proof, and there is none."""
+
+
+def test_a_blob_in_a_file_is_not_stored_before_it_is_proven(
+    registry: Registry, repository: str, tmp_path: Path
+) -> None:
+    def prove() -> None:
+        raise NotProvenError
+
+    for blob in (CONFIG, LAYER, Blob.of("application/vnd.test", b"")):
+        with pytest.raises(NotProvenError):
+            registry.put_blob(repository, stored(tmp_path, blob, prove))
+        assert not registry.has_blob(repository, blob.descriptor.digest)
+
+
+def test_a_file_that_is_not_what_it_was_is_not_stored(registry: Registry, repository: str, tmp_path: Path) -> None:
+    """The registry is told what it should be, and judges: whatever was proven before."""
+    for blob in (CONFIG, LAYER):
+        for changed in (blob.content[:-1], blob.content + b"!", blob.content[:-1] + b"!", None):
+            file = stored(tmp_path, blob)
+            if changed is None:
+                file.path.unlink()
+            else:
+                file.path.write_bytes(changed)
+            with pytest.raises(WorldError):
+                registry.put_blob(repository, file)
+            assert not registry.has_blob(repository, blob.descriptor.digest)
 
 
 def test_putting_again_changes_nothing(registry: Registry, repository: str) -> None:
@@ -517,12 +574,51 @@ def test_nobody_may_push_to_a_token_registry_but_anybody_may_pull(
         nobody.put_manifest(repository, "2.0.0", MANIFEST)
 
 
+def provider_of(address: str) -> Client:
+    return Client(address, Transport(QUICK), lambda: Lookup(LOGIN), plain_http=True)
+
+
+@pytest.mark.parametrize("kind", ["htpasswd", "token"])
+def test_what_oras_does_itself_is_authorized_by_us(running: Callable[[str], Any], repository: str, kind: str) -> None:
+    address = running(kind) if kind == "htpasswd" else running(kind)[0]
+    push(OciRegistry(address, credential=LOGIN, patience=QUICK), repository, "1.0.0", "1.0.1")
+    client, container = provider_of(address), f"{address}/{repository}:1.0.0"
+    assert isinstance(client, Provider)
+    assert sorted(client.get_tags(container)) == ["1.0.0", "1.0.1"]
+    assert len(client.get_tags(container, N=1)) == 1
+    assert client.get_manifest(container) == json.loads(MANIFEST.content)
+    assert client.get_blob(container, LAYER.descriptor.digest).content == LAYER.content
+
+
+def test_oras_pushes_and_pulls_files_through_our_client(
+    running: Callable[[str], Any], repository: str, tmp_path: Path
+) -> None:
+    client = provider_of(running("token")[0])
+    (tmp_path / "note.txt").write_bytes(LAYER.content)
+    target = f"{running('token')[0]}/{repository}:1.0.0"
+    for way in ({}, {"do_chunked": True, "chunk_size": 50_000}):
+        (tmp_path / "note.txt").write_bytes(LAYER.content + json.dumps(way).encode())
+        client.push(target, files=[str(tmp_path / "note.txt")], disable_path_validation=True, quiet=True, **way)
+        (pulled,) = map(Path, client.pull(target, outdir=str(tmp_path / "pulled")))
+        assert pulled.read_bytes() == (tmp_path / "note.txt").read_bytes()
+        assert OciRegistry(client.host, credential=LOGIN).tags(repository) == ("1.0.0",)
+
+
+def test_what_oras_asks_fails_with_our_errors(running: Callable[[str], Any]) -> None:
+    nobody = Client(running("htpasswd"), Transport(QUICK), lambda: Lookup(None), plain_http=True)
+    with pytest.raises(Unauthorized, match="refuses"):
+        nobody.get_tags(f"{nobody.host}/x")
+    with serve(lambda _: Answer(503)) as server, pytest.raises(RegistryUnavailable, match="after 3 tries"):
+        provider_of(server.address).get_manifest(f"{server.address}/x:1")
+
+
 def test_a_token_is_fetched_once_per_repository_and_action(running: Callable[[str], Any], repository: str) -> None:
     address, tokens = running("token")
     registry = OciRegistry(address, credential=LOGIN, patience=QUICK)
     before = len(tokens.asked)
-    push(registry, repository, "1.0.0", "1.0.1")
-    push(registry, f"{repository}/other", "1.0.0")
+    for name in (repository, f"{repository}/other"):
+        assert registry.resolve(name, "1.0.0") is None
+        push(registry, name, "1.0.0", "1.0.1")
     assert len(tokens.asked) - before == 4
 
 
@@ -755,7 +851,8 @@ def test_a_passing_fault_is_waited_for(running: Callable[[str], Any], repository
     for fault in (Answer(429, {"Retry-After": "3600"}), Answer(429, {"Retry-After": "soon"}), Answer(500), Answer(503)):
         for method in ("HEAD", "POST", "PUT"):
             failing = times(2, fault)
-            layer = Blob.of("application/vnd.test", f"{repository} {method} {fault.status} {fault.headers}".encode())
+            content = f"{repository} {method} {fault.status} {fault.headers}".encode() * 2000
+            layer = Blob.of("application/vnd.test", content)
             with serve(forward(running("anonymous"), only(method, failing))) as proxy:
                 OciRegistry(proxy.address, patience=QUICK).put_blob(repository, layer)
                 assert len(proxy.asked) == 5
@@ -784,6 +881,54 @@ def test_a_dropped_connection_is_tried_again(running: Callable[[str], Any], repo
         with serve(forward(running("anonymous"), times(2, fault))) as proxy:
             registry = OciRegistry(proxy.address, patience=QUICK)
             assert registry.blob(repository, LAYER.descriptor, max_size=MAX) == LAYER.content
+
+
+def test_a_file_is_sent_again_from_its_start(running: Callable[[str], Any], repository: str, tmp_path: Path) -> None:
+    """After a fault that passes, a connection that breaks, an upload that was lost."""
+    for fault in (Answer(503), Answer(fault="drop"), Answer(404)):
+        layer = Blob.of("application/vnd.test", f"{fault} {repository}".encode() * 10_000)
+        with serve(forward(running("anonymous"), only("PUT", times(1, fault)))) as proxy:
+            registry = OciRegistry(proxy.address, patience=QUICK)
+            registry.put_blob(repository, stored(tmp_path, layer))
+            assert registry.blob(repository, layer.descriptor, max_size=MAX) == layer.content
+
+
+def test_a_file_is_sent_again_whole_with_a_login_that_is_asked_for_late(tmp_path: Path) -> None:
+    def app(asked: Asked) -> Answer:
+        match asked.method:
+            case "POST":
+                return Answer(202, {"Location": "/v2/x/up"})
+            case "PUT":
+                return Answer(201) if asked.authorization else Answer(401, {"WWW-Authenticate": "Basic"})
+            case _:
+                return Answer(404)
+
+    with serve(app) as server:
+        OciRegistry(server.address, credential=LOGIN, patience=QUICK).put_blob("x", stored(tmp_path, LAYER))
+        sent = [(one.authorization, one.body) for one in server.asked if one.method == "PUT"]
+    assert sent == [("", LAYER.content), (basic(USER, PASSWORD), LAYER.content)]
+
+
+def test_a_file_follows_a_redirect_whole(tmp_path: Path) -> None:
+    with serve(lambda _: Answer(201)) as storage:
+
+        def app(asked: Asked) -> Answer:
+            if asked.method == "PUT":
+                return Answer(307, {"Location": f"http://{storage.address}/up"})
+            return Answer(202, {"Location": "/v2/x/up"}) if asked.method == "POST" else Answer(404)
+
+        with serve(app) as server:
+            OciRegistry(server.address, patience=QUICK).put_blob("x", stored(tmp_path, LAYER))
+        assert [one.body for one in storage.asked] == [LAYER.content]
+
+
+def test_a_small_blob_is_sent_without_asking_for_it(running: Callable[[str], Any], repository: str) -> None:
+    with serve(forward(running("anonymous"))) as proxy:
+        registry = OciRegistry(proxy.address, patience=QUICK)
+        for _ in range(2):
+            registry.put_blob(repository, CONFIG)
+            registry.put_blob(repository, LAYER)
+        assert [one.method for one in proxy.asked] == ["POST", "PUT", "HEAD", "POST", "PUT", "POST", "PUT", "HEAD"]
 
 
 def test_an_upload_that_was_lost_begins_anew(running: Callable[[str], Any], repository: str) -> None:
@@ -922,6 +1067,32 @@ def test_a_proxy_is_used_but_not_for_this_machine(monkeypatch: pytest.MonkeyPatc
         ]
         with serve(answering(Answer(404))) as server:
             assert OciRegistry(server.address, patience=QUICK).tags("x") == ()
+
+
+def test_a_proxy_gets_its_own_password_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(answering(Answer(200, {}, b'{"tags":["1.0.0"]}'))) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://user:p%40ss@{proxy.address}")
+        registry = OciRegistry("registry.example", plain_http=True, patience=QUICK)
+        assert registry.tags("x") == ("1.0.0",)
+        assert [one.headers.get("proxy-authorization") for one in proxy.asked] == [basic("user", "p@ss")]
+        assert not proxy.asked[0].authorization
+        monkeypatch.setenv("NO_PROXY", "registry.invalid")
+        with pytest.raises(RegistryUnavailable, match="not known"):
+            OciRegistry("registry.invalid", plain_http=True, patience=HASTY).tags("x")
+        assert len(proxy.asked) == 1
+
+
+def test_certificates_are_read_once(running: Callable[[str], Any], tmp_path: Path) -> None:
+    address, ca = running("tls")
+    shutil.copy(ca, tmp_path / "ca.pem")
+    registry = OciRegistry(address, ca_file=tmp_path / "ca.pem", patience=QUICK)
+    assert registry.tags("nothing/here") == ()
+    (tmp_path / "ca.pem").write_bytes(b"")
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(registry.tags, ["nothing/here"] * 8)) == {()}
+    (tmp_path / "ca.pem").write_bytes(b"no certificate")
+    with pytest.raises(RegistryUnavailable, match="no TLS connection"):
+        OciRegistry(address, ca_file=tmp_path / "ca.pem", patience=QUICK).tags("x")
 
 
 def test_a_registry_that_refuses_is_quoted_in_one_short_line() -> None:

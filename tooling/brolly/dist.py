@@ -18,12 +18,12 @@ import msgspec
 
 from brolly import outcome
 from brolly.errors import WorldError
-from brolly.oci import IMAGE_INDEX, IMAGE_MANIFEST, Artifact, Blob, Descriptor, Digest
+from brolly.oci import IMAGE_INDEX, IMAGE_MANIFEST, Blob, Descriptor, Digest, StoredBlob, tag_of
 from brolly.outcome import Status
 from brolly.workspace import write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from brolly.outcome import BuiltArtifact, BundleReport, Outcome, Report
     from brolly.results import KeptOutcome
@@ -37,6 +37,31 @@ _BLOBS: Final = "oci/blobs/sha256/"
 
 class DamagedDist(WorldError):  # noqa: N818 - it names a state
     """`dist/` does not hold what its report lists."""
+
+
+@dataclass(frozen=True)
+class StoredArtifact:
+    """An artifact of `dist/`, of which only the manifest is held; names as in `Artifact`."""
+
+    repository: str
+    version: str
+    manifest: Blob
+    blobs: tuple[StoredBlob, ...]
+
+    @property
+    def digest(self) -> str:
+        """The manifest's digest."""
+        return self.manifest.descriptor.digest
+
+    @property
+    def tag(self) -> str:
+        """The version as a tag."""
+        return tag_of(self.version)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blobs and the manifest."""
+        return self.manifest.descriptor.size + sum(blob.descriptor.size for blob in self.blobs)
 
 
 def read_report(dist: Path) -> Report | None:
@@ -335,10 +360,18 @@ def read_blob(layout: Path, digest: str) -> bytes:
     try:
         content = _blob_path(layout, digest).read_bytes()
     except OSError as error:
-        raise DamagedDist(f"dist/oci lacks the blob {digest[:19]}", hint="run `brolly build`") from error
+        raise _lacking(digest) from error
     if Digest.of(content) != digest:
-        raise DamagedDist(f"the blob {digest[:19]} in dist/oci is damaged", hint="remove dist/ and run `brolly build`")
+        raise _damaged(digest)
     return content
+
+
+def _lacking(digest: str) -> DamagedDist:
+    return DamagedDist(f"dist/oci lacks the blob {digest[:19]}", hint="run `brolly build`")
+
+
+def _damaged(digest: str) -> DamagedDist:
+    return DamagedDist(f"the blob {digest[:19]} in dist/oci is damaged", hint="remove dist/ and run `brolly build`")
 
 
 def holds(dist: Path, kept: KeptOutcome) -> bool:
@@ -368,10 +401,31 @@ def _digest(path: Path, known: dict[tuple[int, int], str] | None = None) -> str:
         return known[place]
 
 
-def read_artifact(dist: Path, built: BuiltArtifact) -> Artifact:
-    """Read an artifact that the report lists, every blob verified."""
+def read_artifact(dist: Path, built: BuiltArtifact, prove: Callable[[], None]) -> StoredArtifact:
+    """Read an artifact that the report lists; DamagedDist. Of its blobs only the size is looked at."""
     layout = dist / "oci"
     content = read_blob(layout, built.digest)
-    entries = _manifest_entries(layout, built.digest)
-    blobs = tuple(Blob(msgspec.convert(entry, Descriptor), read_blob(layout, entry["digest"])) for entry in entries)
-    return Artifact(built.repository, built.version, Blob.of(_media_type(content), content), blobs)
+    described = (msgspec.convert(entry, Descriptor) for entry in _manifest_entries(layout, built.digest))
+    blobs = tuple(_stored(layout, descriptor, prove) for descriptor in described)
+    return StoredArtifact(built.repository, built.version, Blob.of(_media_type(content), content), blobs)
+
+
+def _stored(layout: Path, descriptor: Descriptor, prove: Callable[[], None]) -> StoredBlob:
+    path = _blob_path(layout, descriptor.digest)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise _lacking(descriptor.digest) from error
+    if size != descriptor.size:
+        raise _damaged(descriptor.digest)
+    return StoredBlob(descriptor, path, prove)
+
+
+def require_whole(blob: StoredBlob) -> None:
+    """Read a blob of `dist/oci` against its digest; DamagedDist."""
+    try:
+        is_whole = _digest(blob.path) == Digest.parse(blob.descriptor.digest).hex
+    except OSError as error:
+        raise _lacking(blob.descriptor.digest) from error
+    if not is_whole:
+        raise _damaged(blob.descriptor.digest)

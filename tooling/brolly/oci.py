@@ -10,9 +10,13 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 IMAGE_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 IMAGE_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -86,6 +90,19 @@ class Blob:
     def of(cls, media_type: str, content: bytes) -> Self:
         """Describe and hold the content."""
         return cls(Descriptor.of(media_type, content), content)
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """A blob in a file. It may be large: nobody holds its content whole.
+
+    `prove` returns once the content is known to be what the digest says, and raises if it is not. Whoever stores the
+    blob elsewhere calls it before the last bytes are handed over.
+    """
+
+    descriptor: Descriptor
+    path: Path
+    prove: Callable[[], None] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from brolly import workspace
 from brolly.commands.run import fault_facts, print_faults, print_json
 from brolly.commands.shop import open_shop, patience
-from brolly.pipeline.publishing import publish
-from brolly.registry import open_registry
+from brolly.pipeline.publishing import list_dist, publish
+from brolly.registry import parse_destination
 from brolly.report.text import size_text
 
 if TYPE_CHECKING:
@@ -22,10 +22,12 @@ def run(args: argparse.Namespace) -> int:
     """Publish what `build` wrote."""
     with open_shop(args, "Publishing") as (shop, _):
         names = workspace.bundle_names(shop.workspace, args.bundles)
-        destination = args.to or shop.workspace.config.publish
         root = Path(os.path.relpath(shop.workspace.root))
-        registry, prefix = open_registry(destination, root=root, plain_http=args.plain_http, patience=patience(args))
-        done = publish(shop, names, registry, prefix, dry_run=args.dry_run)
+        destination = parse_destination(args.to or shop.workspace.config.publish, root=root)
+        # dist/ first: it is hashed while the client of a registry is loaded
+        listed = list_dist(shop, names)
+        registry = destination.open(plain_http=args.plain_http, patience=patience(args))
+        done = publish(shop, listed, registry, destination.prefix, dry_run=args.dry_run)
     published = [one for publication in done for one in publication.published]
     notes = [note for publication in done for note in publication.notes]
     faults = [(one.bundle, one.fault) for one in done if one.fault]

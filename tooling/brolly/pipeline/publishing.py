@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from threading import Event
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import msgspec
 
 from brolly import __version__, dist
 from brolly.errors import BrollyError
 from brolly.findings import printable
-from brolly.oci import HELM_CHART, Artifact, Descriptor
+from brolly.oci import HELM_CHART
 from brolly.outcome import BundleReport, Report, Status
 from brolly.pipeline.fingerprints import fingerprint
 from brolly.pipeline.settings import policy_of
 from brolly.pipeline.shop import Shop, read, side_by_side
+from brolly.pipeline.unchanged import may_reach_out
 from brolly.results import tool_identity
+from brolly.sources import DEFINITION
+from brolly.workspace import read_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
+    from brolly.dist import StoredArtifact
+    from brolly.oci import Blob
     from brolly.registry import Registry
+    from brolly.sources import Sources
+
+_Result = TypeVar("_Result")
+# the repository below the address, the tag, the digest
+_Key: TypeAlias = tuple[str, str, str]
+Bundles: TypeAlias = "Mapping[str, tuple[StoredArtifact, ...]]"
 
 INPUTS: Final = "io.brolly.bundle.inputs"
+# artifacts under way for each job: most of the time, they wait for the registry
+_PER_JOB: Final = 4
 
 
 class NotCurrent(BrollyError):  # noqa: N818 - it names a state
@@ -37,7 +53,7 @@ class VersionExists(BrollyError):  # noqa: N818 - it names a state
 
     exit_code = 1
 
-    def __init__(self, artifact: Artifact, place: str, there: str) -> None:
+    def __init__(self, artifact: StoredArtifact, place: str, there: str) -> None:
         where = "in the chart's Chart.yaml, and lock again" if _is_chart(artifact) else "in bundle.yaml"
         super().__init__(
             f"{printable(place)} is published already with {there}; this build has {artifact.digest}",
@@ -66,49 +82,133 @@ class Publication:
     fault: BrollyError | None = None
 
 
+@dataclass(frozen=True)
+class Listed:
+    """The artifacts of bundles in `dist/`. `prove` waits until all their blobs are read; DamagedDist."""
+
+    bundles: Bundles
+    prove: Callable[[], None] = field(repr=False)
+
+
 def publish(
-    shop: Shop, names: Sequence[str], registry: Registry, prefix: str, *, dry_run: bool = False
+    shop: Shop, listed: Listed, registry: Registry, prefix: str, *, dry_run: bool = False
 ) -> tuple[Publication, ...]:
     """Copy bundles from `dist/` to a registry, below a prefix; with `dry_run` only ask what is there.
 
-    Nothing is written unless all that is listed is whole; NotCurrent, DamagedDist.
+    Charts go first, and what is in several bundles is asked for and sent once. Nothing is written unless all that is
+    listed is whole: the registry is asked, and uploads begin, while blobs are still hashed, but none ends before.
+    DamagedDist.
     """
-    report = current_report(shop, names)
-    artifacts = {name: _artifacts(shop, report, name) for name in names}
+    bundles = listed.bundles
+    whose = {_key(one): name for name, artifacts in reversed([*bundles.items()]) for one in artifacts}
+    each = {_key(one): one for artifacts in bundles.values() for one in artifacts}
+    firsts = {(one.repository, one.tag): one for one in reversed(each.values())}
 
-    def step(name: str) -> Publication:
-        done = Publication(name)
+    def plan(key: _Key) -> _Plan:
+        one = each[key]
+        return _plan(one, firsts[one.repository, one.tag], registry, prefix)
+
+    def write(plan: _Plan) -> Published:
+        shop.progress(whose[_key(plan.artifact)], f"publishing {plan.repository}")
+        if not dry_run:
+            _write(plan, registry, listed.prove)
+        return _published(plan, registry)
+
+    under_way = shop.jobs * _PER_JOB
+    plans, faults = _tried(plan, list(each), under_way)
+    done: dict[_Key, Published] = {}
+    for is_turn in (_is_chart, lambda one: not _is_chart(one)):
+        # nothing of a bundle is written if one of its artifacts is refused, nor a bundle without its charts
+        good = (artifacts for artifacts in bundles.values() if faults.keys().isdisjoint(map(_key, artifacts)))
+        turn = dict.fromkeys(_key(one) for artifacts in good for one in artifacts if is_turn(one))
+        written, failed = _tried(lambda key: write(plans[key]), list(turn), under_way)
+        done, faults = done | written, faults | failed
+    # damage is told once, whatever else it stopped, and nobody publishes the rest
+    listed.prove()
+    return tuple(_publications(bundles, plans, done, faults))
+
+
+def list_dist(shop: Shop, names: Sequence[str]) -> Listed:
+    """Read what the last build made of bundles, and begin to hash it on threads; NotCurrent, DamagedDist.
+
+    Hashing needs no interpreter: it goes on while the bundles are looked at, and while a registry's client is loaded.
+    """
+    report = _last_report(shop)
+    listed = {name: bundle.artifacts if (bundle := report.bundle(name)) else () for name in names}
+    each = dict.fromkeys(one for artifacts in listed.values() for one in artifacts)
+    proofs: list[Future[None]] = []
+    is_proven = Event()
+
+    def prove() -> None:
+        if not is_proven.is_set():
+            for proof in proofs:
+                proof.result()
+            is_proven.set()
+
+    threads = ThreadPoolExecutor(shop.jobs, "proof")
+    try:
+        read = {one: dist.read_artifact(shop.workspace.dist, one, prove) for one in each}
+        blobs = {blob.path: blob for artifact in read.values() for blob in artifact.blobs}
+        proofs += [threads.submit(dist.require_whole, blob) for blob in blobs.values()]
+        _require_current(shop, names, report)
+    except BaseException:
+        threads.shutdown(wait=False, cancel_futures=True)
+        raise
+    threads.shutdown(wait=False)
+    return Listed({name: tuple(read[one] for one in artifacts) for name, artifacts in listed.items()}, prove)
+
+
+def _publications(
+    bundles: Bundles, plans: Mapping[_Key, _Plan], done: Mapping[_Key, Published], faults: Mapping[_Key, BrollyError]
+) -> Iterator[Publication]:
+    """Tell of each bundle what was done; what an earlier one had published, too, is unchanged for a later one."""
+    told: set[_Key] = set()
+    for name, artifacts in bundles.items():
+        keys = [_key(one) for one in artifacts]
+        fault = next((faults[key] for key in keys if key in faults), None)
+        if not plans.keys() >= set(keys):
+            yield Publication(name, fault=fault)  # refused as a whole
+            continue
+        published = tuple(
+            msgspec.structs.replace(done[key], status="unchanged") if key in told else done[key]
+            for key in keys
+            if key in done
+        )
+        told.update(keys)
+        notes = () if fault else tuple(plans[key].note for key in keys if plans[key].note)
+        yield Publication(name, published, notes, fault)
+
+
+def _tried(
+    step: Callable[[_Key], _Result], keys: Sequence[_Key], jobs: int
+) -> tuple[dict[_Key, _Result], dict[_Key, BrollyError]]:
+    """Run a step for every key side by side: what it gave, and what stopped it."""
+
+    def attempt(key: _Key) -> tuple[_Result | None, BrollyError | None]:
         try:
-            # nothing of a bundle is written if one of its artifacts is refused
-            plans = [_plan(artifact, registry, prefix) for artifact in artifacts[name]]
-            for plan in plans:
-                shop.progress(name, f"publishing {plan.artifact.repository}")
-                if not dry_run:
-                    _write(plan, registry)
-                done = replace(done, published=(*done.published, _published(plan, registry)))
+            return step(key), None
         except BrollyError as error:
-            return replace(done, fault=error)
-        return replace(done, notes=tuple(plan.note for plan in plans if plan.note))
+            return None, error
 
-    return tuple(side_by_side(step, names, shop.jobs))
-
-
-def _artifacts(shop: Shop, report: Report, name: str) -> list[Artifact]:
-    bundle = report.bundle(name)
-    return [dist.read_artifact(shop.workspace.dist, artifact) for artifact in (bundle.artifacts if bundle else ())]
+    tried = dict(zip(keys, side_by_side(attempt, keys, jobs), strict=True))
+    faults = {key: fault for key, (_, fault) in tried.items() if fault}
+    return {key: cast("_Result", result) for key, (result, _) in tried.items() if key not in faults}, faults
 
 
-def current_report(shop: Shop, names: Sequence[str]) -> Report:
-    """Read the report of the last build, if it is about the workspace as it is now; NotCurrent says why not."""
+def _last_report(shop: Shop) -> Report:
     report = dist.read_report(shop.workspace.dist)
     if report is None:
         raise NotCurrent("nothing was built yet", hint="run `brolly build`")
+    return report
+
+
+def _require_current(shop: Shop, names: Sequence[str], report: Report) -> None:
+    """Refuse a report that is not about the workspace as it is now; NotCurrent says why."""
     # what was given to the build holds for the publication too
     built_with = replace(shop, settings=replace(shop.settings, address=report.address, epoch=report.epoch))
     reasons = [reason for name in names if (reason := _staleness(built_with, name, report))]
     if reasons:
         raise NotCurrent("; ".join(reasons), hint="run `brolly build`")
-    return report
 
 
 def _staleness(shop: Shop, name: str, report: Report) -> str:
@@ -119,17 +219,23 @@ def _staleness(shop: Shop, name: str, report: Report) -> str:
         return f"the last build of {name} failed"
     if report.tool != __version__:
         return f"{name} was built by Brolly {printable(report.tool)}, this is {__version__}"
-    now = fingerprint(read(shop, name).sources, shop.settings, tool_identity(), policy_of(shop.workspace))
+    now = fingerprint(_sources(shop, name), shop.settings, tool_identity(), policy_of(shop.workspace))
     if now != bundle.fingerprint:
         return f"{name} changed since it was built"
     return ""
+
+
+def _sources(shop: Shop, name: str) -> Sources:
+    sources, _ = read_sources(shop.workspace, name)
+    # only its parser can say which charts outside its folder it names, but not many name any
+    return read(shop, name).sources if may_reach_out(shop.workspace, sources.files.get(DEFINITION, b"")) else sources
 
 
 @dataclass(frozen=True)
 class _Plan:
     """What is to be done with one artifact: `there` is the digest under its version, if there is one already."""
 
-    artifact: Artifact
+    artifact: StoredArtifact
     repository: str
     there: str = ""
     note: str = ""
@@ -140,37 +246,43 @@ class _Plan:
         return self.there if self.there and not _is_chart(self.artifact) else self.artifact.digest
 
 
-def _plan(artifact: Artifact, registry: Registry, prefix: str) -> _Plan:
+def _plan(artifact: StoredArtifact, first: StoredArtifact, registry: Registry, prefix: str) -> _Plan:
+    """Ask for the version; if it is not there, the `first` artifact of this run that has it takes it."""
     repository = f"{prefix}/{artifact.repository}" if prefix else artifact.repository
     there = registry.resolve(repository, artifact.tag)
-    if there is None:
+    if there is None and first.digest == artifact.digest:
         return _Plan(artifact, repository)
-    note = "" if there.digest == artifact.digest else _tolerated(artifact, registry, repository, there)
-    return _Plan(artifact, repository, str(there.digest), note)
+    digest = str(there.digest if there else first.digest)
+    if digest == artifact.digest:
+        return _Plan(artifact, repository, digest)
+    manifest = registry.manifest(repository, digest) if there else first.manifest
+    note = _tolerated(artifact, registry.location(repository, artifact.tag), manifest)
+    return _Plan(artifact, repository, digest, note)
 
 
-def _tolerated(artifact: Artifact, registry: Registry, repository: str, there: Descriptor) -> str:
+def _tolerated(artifact: StoredArtifact, place: str, there: Blob) -> str:
     """Say why another manifest under this version may stay; VersionExists if it may not."""
-    manifest = json.loads(registry.manifest(repository, there.digest).content)
-    place = registry.location(repository, artifact.tag)
-    ours = json.loads(artifact.manifest.content)
+    manifest, ours = json.loads(there.content), json.loads(artifact.manifest.content)
     inputs = _annotation(ours, INPUTS)
     if inputs and inputs == _annotation(manifest, INPUTS):
         return f"{place} was made from the same inputs by another Brolly; it stays as it is"
     if _is_chart(artifact) and not inputs and _layer(ours) == _layer(manifest):
         # the same package under another manifest: Helm writes the time into it
         return f"{place} has the same chart under another manifest; the bundle refers to its own by digest"
-    raise VersionExists(artifact, place, there.digest)
+    raise VersionExists(artifact, place, there.descriptor.digest)
 
 
-def _write(plan: _Plan, registry: Registry) -> None:
+def _write(plan: _Plan, registry: Registry, prove: Callable[[], None]) -> None:
     """Blobs first, then the manifest by its digest, the tag last: no reader finds anything without what it names."""
     artifact, repository = plan.artifact, plan.repository
     if plan.digest != artifact.digest:
         return  # another one is tolerated in its place
     # what is there already is completed, if a blob of it was lost or damaged
-    for blob in artifact.blobs:
-        registry.put_blob(repository, blob)
+    # the largest first: it is under way while all the others are hashed
+    for blob in sorted(artifact.blobs, key=lambda blob: -blob.descriptor.size):
+        if not (plan.there and registry.has_blob(repository, blob.descriptor.digest)):
+            registry.put_blob(repository, blob)
+    prove()
     if not plan.there or not registry.resolve(repository, artifact.digest):
         registry.put_manifest(repository, artifact.digest, artifact.manifest)
     if not plan.there:
@@ -184,7 +296,11 @@ def _published(plan: _Plan, registry: Registry) -> Published:
     return Published(url, _bare(url), artifact.version, plan.digest, artifact.size, status)
 
 
-def _is_chart(artifact: Artifact) -> bool:
+def _key(artifact: StoredArtifact) -> _Key:
+    return artifact.repository, artifact.tag, artifact.digest
+
+
+def _is_chart(artifact: StoredArtifact) -> bool:
     return artifact.repository.startswith("charts/")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import msgspec
 
-from brolly import authored, workspace
+from brolly import workspace
 from brolly.errors import BrollyError
 from brolly.findings import Finding, has_errors, in_order
 from brolly.sources import LOCK, Sources
@@ -114,6 +114,8 @@ def each_or_fault(
 
 def read(shop: Shop, name: str) -> Draft:
     """Read one bundle."""
+    from brolly import authored  # what reads YAML; publishing what did not change never does
+
     shop.progress(name, "reading")
     space = shop.workspace
     sources, found = workspace.read_sources(space, name)
@@ -129,6 +131,8 @@ def read(shop: Shop, name: str) -> Draft:
 
 def lock_findings(draft: Draft) -> tuple[Finding, ...]:
     """Compare a bundle's lock with its definition; a lock that cannot be read has been said."""
+    from brolly import authored
+
     wrote, path = draft.authored, draft.sources.path(LOCK)
     is_said = any(finding.location and finding.location.path == path for finding in draft.findings)
     return () if wrote is None or (wrote.lock is None and is_said) else authored.lock_findings(wrote)

@@ -1,11 +1,12 @@
 """Registries: the port, a registry in a folder, and the way to one over HTTP.
 
-`brolly.registry.remote` holds the client for OCI registries; it loads oras and requests, so `open_registry` imports it
-only for an `oci://` destination.
+`brolly.registry.remote` holds the client for OCI registries; it loads oras and requests, so it is imported only
+where an `oci://` destination is opened.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from brolly.errors import UsageError
@@ -24,6 +25,7 @@ from brolly.registry.port import (
 
 __all__ = [
     "MAX_MANIFEST",
+    "Destination",
     "LayoutRegistry",
     "NotFound",
     "Patience",
@@ -33,7 +35,43 @@ __all__ = [
     "RegistryUnavailable",
     "Unauthorized",
     "open_registry",
+    "parse_destination",
 ]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where repositories are: below a prefix ("" for none) at a host, or in a folder."""
+
+    host: str
+    prefix: str = ""
+    folder: Path | None = None
+
+    def open(
+        self, *, plain_http: bool = False, ca_file: Path | None = None, patience: Patience | None = None
+    ) -> Registry:
+        """Open the registry: for a host this loads its client. Nothing is asked of it yet."""
+        if self.folder is not None:
+            return LayoutRegistry(self.folder)
+        from brolly.registry.remote import OciRegistry
+
+        # None: plain HTTP for loopback only
+        plain = True if plain_http else None
+        return OciRegistry(self.host, plain_http=plain, ca_file=ca_file, patience=patience or Patience())
+
+
+def parse_destination(destination: str, *, root: Path | None = None) -> Destination:
+    """Read `oci://HOST[/PREFIX]` or `oci-layout:PATH`; UsageError for anything else.
+
+    A relative PATH starts at `root` (default: the current directory).
+    """
+    kind, colon, rest = destination.partition(":")
+    if kind == "oci-layout" and colon:
+        return Destination("", folder=_folder(rest, root or Path()))
+    if not destination.startswith("oci://"):
+        hint = f"write oci-layout:{destination}, or oci://HOST/PREFIX for a registry on the network"
+        raise UsageError(f"not a registry: {destination!r}", hint=hint)
+    return Destination(*_host_and_prefix(destination))
 
 
 def open_registry(
@@ -44,29 +82,15 @@ def open_registry(
     ca_file: Path | None = None,
     patience: Patience | None = None,
 ) -> tuple[Registry, str]:
-    """Open `oci://HOST[/PREFIX]` or `oci-layout:PATH`; UsageError for anything else.
-
-    Gives the registry and the prefix under which repositories live ("" for none). A relative PATH starts at `root`
-    (default: the current directory). Nothing is asked of the registry yet.
-    """
-    kind, colon, rest = destination.partition(":")
-    if kind == "oci-layout" and colon:
-        return _open_layout(rest, root or Path()), ""
-    if not destination.startswith("oci://"):
-        hint = f"write oci-layout:{destination}, or oci://HOST/PREFIX for a registry on the network"
-        raise UsageError(f"not a registry: {destination!r}", hint=hint)
-    host, prefix = _host_and_prefix(destination)
-    from brolly.registry.remote import OciRegistry
-
-    # None: plain HTTP for loopback only
-    plain = True if plain_http else None
-    return OciRegistry(host, plain_http=plain, ca_file=ca_file, patience=patience or Patience()), prefix
+    """Open a destination: its registry, and the prefix under which repositories live; UsageError."""
+    parsed = parse_destination(destination, root=root)
+    return parsed.open(plain_http=plain_http, ca_file=ca_file, patience=patience), parsed.prefix
 
 
-def _open_layout(path: str, root: Path) -> LayoutRegistry:
+def _folder(path: str, root: Path) -> Path:
     if not path:
         raise UsageError("oci-layout: needs a folder", hint="write oci-layout:PATH, such as oci-layout:registry")
-    return LayoutRegistry(root / Path(path).expanduser())
+    return root / Path(path).expanduser()
 
 
 def _host_and_prefix(destination: str) -> tuple[str, str]:

@@ -23,10 +23,8 @@ from brolly.registry.transport import PASSING, read_body
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import requests
-
     from brolly.registry.credentials import Credential, Lookup
-    from brolly.registry.transport import Transport
+    from brolly.registry.transport import Response, Transport
 
 _MAX_ANSWER: Final = 1 << 20
 # what the specification says for a server that does not
@@ -122,7 +120,7 @@ class Authorizer:
             self._asked = True
             return self._answer(self._challenge, scope) if self._challenge else ""
 
-    def renewed(self, answer: requests.Response, scope: Scope, rejected: str) -> str:
+    def renewed(self, answer: Response, scope: Scope, rejected: str) -> str:
         """Give another Authorization than the rejected one, "" if there is none."""
         with self._lock:
             challenge = self._learn(answer)
@@ -139,7 +137,7 @@ class Authorizer:
                 self._found = self._look_up()
             return self._found
 
-    def _learn(self, answer: requests.Response) -> Challenge | None:
+    def _learn(self, answer: Response) -> Challenge | None:
         challenge = challenge_of(answer.headers.get("WWW-Authenticate", ""))
         if challenge:
             self._challenge = replace(challenge, scope="")
@@ -177,7 +175,7 @@ class Authorizer:
             raise RegistryMisbehaved(f"{self._host}: wants the credentials sent to {shown(realm)}, which is not https")
         return realm
 
-    def _ask(self, realm: str, asked: dict[str, str], credential: Credential | None) -> tuple[requests.Response, bytes]:
+    def _ask(self, realm: str, asked: dict[str, str], credential: Credential | None) -> tuple[Response, bytes]:
         # no redirect is followed: what is sent is a secret
         if credential and credential.identity_token:
             form = {**asked, "grant_type": "refresh_token", "refresh_token": credential.identity_token}

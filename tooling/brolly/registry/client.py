@@ -1,8 +1,8 @@
-"""oras' provider, made fit: everything it does goes through `do_request`, which is replaced here.
+"""oras' provider, made fit: all of it that goes over the network goes through `do_request`, which is replaced here.
 
 What oras 0.2.43 lacks and this adds: tokens per scope and their renewal, Basic without sending a body twice, retries
 that end, timeouts, redirects that keep credentials at home, bounded bodies, errors that say what failed. oras' own
-methods that read or write files stay unused.
+methods that read or write files stay unused: they hold a blob whole in memory, and verify nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json as json_text
 import re
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
+import oras.auth.base
 import oras.container
 import oras.provider
 
@@ -30,10 +31,8 @@ from brolly.registry.transport import PASSING, read_body
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import requests
-
     from brolly.registry.credentials import Lookup
-    from brolly.registry.transport import Transport
+    from brolly.registry.transport import Body, Response, Transport
 
 # a page of tags, the largest thing that is neither a manifest nor a blob
 MAX_ANSWER: Final = 32 << 20
@@ -47,8 +46,15 @@ class _Call(NamedTuple):
     method: str
     url: str
     headers: dict[str, str]
-    body: bytes | None
+    body: Body | None
     scope: Scope
+
+
+class _NoLogins(oras.auth.base.AuthBackend):  # type: ignore[misc]
+    """What the provider asks for logins: nothing, since `do_request` authorizes, and a login belongs to one host."""
+
+    def load_configs(self, container: object, configs: object = None) -> None:
+        """Read no login of any other host, and start nobody's credential helper."""
 
 
 class Client(oras.provider.Registry):  # type: ignore[misc]
@@ -56,16 +62,22 @@ class Client(oras.provider.Registry):  # type: ignore[misc]
 
     def __init__(self, host: str, transport: Transport, lookup: Callable[[], Lookup], *, plain_http: bool) -> None:
         super().__init__(hostname=api_host(host), insecure=plain_http)
+        self.auth = _NoLogins()
         self.host = host
         self.base = f"{self.prefix}://{self.hostname}"
         self.transport = transport
         self.authorizer = Authorizer(host, self.base, transport, lookup)
 
+    def container(self, repository: str) -> oras.container.Container:
+        """Name a repository as the provider's methods want it; ValueError if it is none."""
+        made = oras.container.Container("unparsed", registry=self.hostname)
+        # oras' reading of names takes some for others, so it gets its parts
+        made.namespace, made.repository = None, require_repository(repository)
+        return made
+
     def url(self, repository: str, kind: Kind, reference: str = "") -> str:
         """Give the URL of a manifest, blob, upload or list of tags."""
-        container = oras.container.Container("unparsed", registry=self.hostname)
-        # oras' reading of names takes some for others, so it gets its parts
-        container.namespace, container.repository = None, require_repository(repository)
+        container = self.container(repository)
         paths: dict[Kind, Callable[[], str]] = {
             "manifests": lambda: container.manifest_url(require_reference(reference)),
             "blobs": lambda: container.get_blob_url(require_reference(reference)),
@@ -78,24 +90,24 @@ class Client(oras.provider.Registry):  # type: ignore[misc]
         self,
         url: str,
         method: str = "GET",
-        data: bytes | None = None,
+        data: Body | None = None,
         headers: dict[str, str] | None = None,
         json: Any = None,
-        stream: bool = False,  # noqa: ARG002, FBT001, FBT002
+        stream: bool = False,  # noqa: ARG002, FBT001, FBT002 (oras' signature)
         *,
         limit: int = MAX_ANSWER,
         repository: str = "",
-    ) -> requests.Response:
+    ) -> Response:
         """Ask the registry, authorized; see the class's errors. An answer of any other status is the caller's.
 
-        The body is in `content`, as sent and up to one byte above the limit, with `stream` too; a body that breaks off
-        is asked for again.
+        The answer's body is in `content`, as sent and up to one byte above the limit, with `stream` too; one that
+        breaks off is asked for again. `repository` is what a token is asked for where the URL does not say.
         """
-        body = json_text.dumps(json).encode() if json is not None else data
+        body = data if json is None else json_text.dumps(json).encode()
         call = _Call(method, url, headers or {}, body, _scope(method, url, repository))
         return self._usable(self._whole(call, limit))
 
-    def _whole(self, call: _Call, limit: int, turn: int = 1) -> requests.Response:
+    def _whole(self, call: _Call, limit: int, turn: int = 1) -> Response:
         response = self._answer(call)
         content, whole = read_body(response, limit)
         if not whole and turn < self.transport.patience.tries:
@@ -103,11 +115,10 @@ class Client(oras.provider.Registry):  # type: ignore[misc]
             return self._whole(call, limit, turn + 1)
         if not whole:
             raise RegistryMisbehaved(f"{shown(response.url)}: the answer is cut off after {len(content)} bytes")
-        # what `content`, `json()` and `iter_content()` read
-        response._content, response._content_consumed = content, True  # type: ignore[attr-defined] # noqa: SLF001
+        response.content = content
         return response
 
-    def _answer(self, call: _Call) -> requests.Response:
+    def _answer(self, call: _Call) -> Response:
         own = origin_of(call.url) == origin_of(self.base)
         authorization = self.authorizer.header(call.scope) if own else ""
         response = self._send(call, authorization)
@@ -115,7 +126,7 @@ class Client(oras.provider.Registry):  # type: ignore[misc]
             response = self._authorized(call, response, authorization)
         return response
 
-    def _authorized(self, call: _Call, refusal: requests.Response, rejected: str) -> requests.Response:
+    def _authorized(self, call: _Call, refusal: Response, rejected: str) -> Response:
         try:
             renewed = self.authorizer.renewed(refusal, call.scope, rejected)
         except WorldError:
@@ -126,12 +137,12 @@ class Client(oras.provider.Registry):  # type: ignore[misc]
         refusal.close()
         return self._send(call, renewed)
 
-    def _send(self, call: _Call, authorization: str) -> requests.Response:
+    def _send(self, call: _Call, authorization: str) -> Response:
         return self.transport.follow(call.method, call.url, call.headers, call.body, authorization)
 
-    def _usable(self, response: requests.Response) -> requests.Response:
+    def _usable(self, response: Response) -> Response:
         """Refuse what no caller can use: 401, 403, 429 and 5xx."""
-        status, place = response.status_code, f"{response.request.method} {shown(response.url)}"
+        status, place = response.status_code, f"{response.method} {shown(response.url)}"
         if status in {401, 403} and origin_of(response.url) == origin_of(self.base):
             raise Unauthorized(f"{place}: {self.host} refuses ({status}){_said(response)}", hint=self.authorizer.hint)
         if status in PASSING or status >= 500:
@@ -148,7 +159,7 @@ def _scope(method: str, url: str, repository: str) -> Scope:
     return Scope(name, "pull" if method in {"GET", "HEAD"} else "pull,push")
 
 
-def said(response: requests.Response) -> str:
+def said(response: Response) -> str:
     """Give the registry's own words about an error, "" if it has none that are text."""
     try:
         errors = json_text.loads(response.content)["errors"]
@@ -159,6 +170,6 @@ def said(response: requests.Response) -> str:
         return quoted(response.content[:400].decode(errors="replace")) if text else ""
 
 
-def _said(response: requests.Response) -> str:
+def _said(response: Response) -> str:
     words = said(response)
     return f": {words}" if words else ""

@@ -16,12 +16,12 @@ import fcntl
 import hashlib
 import json
 import os
-import uuid
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+import secrets
+from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from brolly.oci import IMAGE_INDEX, Blob, Descriptor, Digest, compact_json
+from brolly.oci import IMAGE_INDEX, Blob, Descriptor, Digest, StoredBlob, compact_json
 from brolly.registry.port import (
     MAX_MANIFEST,
     NotFound,
@@ -29,6 +29,8 @@ from brolly.registry.port import (
     RegistryUnavailable,
     is_digest,
     named_in,
+    opened,
+    quoted,
     read_manifest,
     require_blob,
     require_complete,
@@ -47,6 +49,7 @@ _REF_NAME: Final = "org.opencontainers.image.ref.name"
 _LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
 _OWN: Final = frozenset({"blobs", "index.json", "oci-layout"})
 _MAX_INDEX: Final = 64 << 20
+_BLOCK: Final = 1 << 20
 
 _Entry: TypeAlias = dict[str, Any]
 
@@ -92,14 +95,17 @@ class LayoutRegistry:
         require_blob(str(path), descriptor, content)
         return content
 
-    def put_blob(self, repository: str, blob: Blob) -> None:
+    def put_blob(self, repository: str, blob: Blob | StoredBlob) -> None:
         """See `Registry`."""
         path = self._blob_path(repository, blob.descriptor.digest)
-        require_digest(str(path), blob.content, blob.descriptor.digest)
+        if isinstance(blob, Blob):
+            require_digest(str(path), blob.content, blob.descriptor.digest)
+        else:
+            blob.prove()
         if _intact(path, blob.descriptor.digest):
             return
         with _writing(self.path), self._locked(fcntl.LOCK_SH):
-            self._write(path, blob.content)
+            self._write(path, blob.content if isinstance(blob, Blob) else blob)
             if not (marker := self._folder(repository) / "oci-layout").exists():
                 self._write(marker, _LAYOUT)
 
@@ -139,12 +145,15 @@ class LayoutRegistry:
         if _read(path, _MAX_INDEX) != content:
             self._write(path, content)
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, path: Path, content: bytes | StoredBlob) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path / ".brolly" / f"{uuid.uuid4().hex}.part"
+        aside = self.path / ".brolly" / f"{secrets.token_hex(16)}.part"
         try:
             with aside.open("xb") as file:
-                file.write(content)
+                if isinstance(content, StoredBlob):
+                    _copy(content, file)
+                else:
+                    file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
@@ -207,6 +216,17 @@ def _read(path: Path, size: int) -> bytes | None:
         return None
     except OSError as error:
         raise RegistryUnavailable(f"cannot read {path}: {error.strerror}") from error
+
+
+def _copy(blob: StoredBlob, file: IO[bytes]) -> None:
+    """Copy a blob, and refuse it if it is not what it was any more."""
+    hashed = hashlib.sha256()
+    with opened(blob) as source:
+        while block := source.read(_BLOCK):
+            hashed.update(block)
+            file.write(block)
+    if f"sha256:{hashed.hexdigest()}" != blob.descriptor.digest:
+        raise RegistryMisbehaved(f"{blob.path}: is not {quoted(blob.descriptor.digest)} any more")
 
 
 def _intact(path: Path, digest: str) -> bool:

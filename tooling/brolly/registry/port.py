@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 from brolly.errors import WorldError
 from brolly.findings import printable
-from brolly.oci import IMAGE_INDEX, IMAGE_MANIFEST, Blob, Descriptor, Digest, Reference
+from brolly.oci import IMAGE_INDEX, IMAGE_MANIFEST, Blob, Descriptor, Digest, Reference, StoredBlob
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,8 +67,8 @@ class Registry(Protocol):
     def blob(self, repository: str, descriptor: Descriptor, *, max_size: int) -> bytes:
         """Fetch a blob, its digest and size verified; NotFound. Nothing above `max_size` bytes is read."""
 
-    def put_blob(self, repository: str, blob: Blob) -> None:
-        """Store a blob, unless it is there."""
+    def put_blob(self, repository: str, blob: Blob | StoredBlob) -> None:
+        """Store a blob, unless it is there; nothing is stored that is not what its digest names."""
 
     def put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
         """Store the manifest's bytes under its digest, or under a tag that then names it; RegistryRefused.
@@ -176,6 +177,34 @@ def _json_object(place: str, content: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise RegistryMisbehaved(f"{place}: is no manifest but {quoted(content[:80].decode(errors='replace'))!r}")
     return body
+
+
+class _HeldBack(io.BufferedReader):
+    """Reads a blob's file, and gives its last bytes away only if all of them are proven."""
+
+    def __init__(self, blob: StoredBlob) -> None:
+        super().__init__(io.FileIO(blob.path))
+        self._blob = blob
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        block = super().read(size)
+        if self.tell() >= self._blob.descriptor.size:
+            self._blob.prove()
+        return block
+
+
+def opened(blob: StoredBlob) -> IO[bytes]:
+    """Open a blob's file; WorldError if it is not as described. What is read is not all unless it is proven."""
+    try:
+        file = _HeldBack(blob)
+    except OSError as error:
+        raise WorldError(f"cannot read {blob.path}: {error.strerror}") from error
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if size != blob.descriptor.size:
+        file.close()
+        raise WorldError(f"{blob.path}: has {size} bytes, not {blob.descriptor.size}")
+    return file
 
 
 def named_in(manifest: Blob) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Registries over HTTP: the `Registry` port on oras' provider. Importing this module loads oras and requests.
+"""Registries over HTTP: the `Registry` port. Importing this module loads oras and requests.
 
 Source: the OCI distribution-spec 1.1, and what registries really do where it is silent.
 """
@@ -6,12 +6,14 @@ Source: the OCI distribution-spec 1.1, and what registries really do where it is
 from __future__ import annotations
 
 import os
+import re
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 import msgspec
 
-from brolly.oci import Blob, Descriptor, Digest
+from brolly.oci import Blob, Descriptor, Digest, StoredBlob
 from brolly.registry.addresses import is_loopback, origin_of, shown
 from brolly.registry.client import Client, said
 from brolly.registry.credentials import Credential, Lookup, find_credential
@@ -23,6 +25,7 @@ from brolly.registry.port import (
     RegistryMisbehaved,
     RegistryRefused,
     is_digest,
+    opened,
     quoted,
     read_manifest,
     require_blob,
@@ -37,10 +40,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    import requests
+    from brolly.registry.transport import Response
 
 _ACCEPT: Final = {"Accept": ", ".join(MANIFEST_TYPES)}
 _MAX_PAGES: Final = 10_000
+# one link of several: <URL>; rel="next" (RFC 8288)
+_NEXT: Final = re.compile(r"""<([^>]*)>(?:\s*;[^,;<]*)*?;\s*rel\s*=\s*["']?next["']?\s*(?:[,;]|$)""")
+# bytes: to ask for a small blob takes as long as to send it, and most that are sent are new
+_SENT_UNASKED: Final = 1 << 16
 # what registries answer to a PUT whose upload they no longer know, or know to be half done
 _UPLOAD_LOST: Final = frozenset({400, 404, 416})
 
@@ -81,7 +88,7 @@ class OciRegistry:
     def resolve(self, repository: str, reference: str) -> Descriptor | None:
         """See `Registry`."""
         url = self._client.url(repository, "manifests", reference)
-        response = self._client.do_request(url, "HEAD", headers=dict(_ACCEPT))
+        response = self._client.do_request(url, "HEAD", headers=_ACCEPT)
         if response.status_code == 404:
             return None
         told = _told(response) if response.status_code == 200 else None
@@ -102,8 +109,7 @@ class OciRegistry:
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """See `Registry`."""
-        url = self._client.url(repository, "blobs", Digest.parse(digest))
-        response = self._client.do_request(url, "HEAD")
+        response = self._client.get_blob(self._client.container(repository), Digest.parse(digest), head=True)
         if response.status_code == 404:
             return False
         _good(response)
@@ -120,10 +126,14 @@ class OciRegistry:
         require_blob(shown(url), descriptor, content)
         return content
 
-    def put_blob(self, repository: str, blob: Blob) -> None:
-        """See `Registry`."""
-        require_digest(self.host, blob.content, blob.descriptor.digest)
-        if self.has_blob(repository, blob.descriptor.digest):
+    def put_blob(self, repository: str, blob: Blob | StoredBlob) -> None:
+        """See `Registry`. What lies in a file is judged by the registry, which is told the digest with the content."""
+        is_small = blob.descriptor.size <= _SENT_UNASKED
+        if isinstance(blob, Blob):
+            require_digest(self.host, blob.content, blob.descriptor.digest)
+        elif is_small:
+            blob.prove()  # no connection is kept open for what is sent at once
+        if not is_small and self.has_blob(repository, blob.descriptor.digest):
             return
         response = self._upload(repository, blob)
         if response.status_code in _UPLOAD_LOST:
@@ -155,7 +165,7 @@ class OciRegistry:
         """See `Registry`."""
         return f"oci://{self.host}/{repository}{'@' if is_digest(tag) else ':'}{tag}"
 
-    def _pages(self, repository: str) -> Iterator[requests.Response]:
+    def _pages(self, repository: str) -> Iterator[Response]:
         url: str | None = self._client.url(repository, "tags")
         seen: set[str] = set()
         while url is not None:
@@ -168,18 +178,18 @@ class OciRegistry:
             if url in seen or len(seen) > _MAX_PAGES:
                 raise RegistryMisbehaved(f"{shown(response.url)}: its pages have no end")
 
-    def _next_page(self, response: requests.Response) -> str | None:
-        link = response.links.get("next", {}).get("url")
+    def _next_page(self, response: Response) -> str | None:
+        link = _NEXT.search(response.headers.get("Link", ""))
         if not link:
             return None
-        url = self._client.transport.target(response.url, link)
+        url = self._client.transport.target(response.url, link[1])
         if origin_of(url) != origin_of(self._client.base):
             raise RegistryMisbehaved(f"{shown(response.url)}: its next page is elsewhere, at {shown(url)}")
         return url
 
     def _manifest(self, repository: str, reference: str) -> Blob | None:
         url = self._client.url(repository, "manifests", reference)
-        response = self._client.do_request(url, headers=dict(_ACCEPT), limit=MAX_MANIFEST)
+        response = self._client.do_request(url, headers=_ACCEPT, limit=MAX_MANIFEST)
         if response.status_code == 404:
             return None
         content, place = _good(response).content, shown(url)
@@ -190,25 +200,23 @@ class OciRegistry:
         _require_same(response, Digest.of(content))
         return read_manifest(place, content, response.headers.get("Content-Type", ""))
 
-    def _upload(self, repository: str, blob: Blob) -> requests.Response:
+    def _upload(self, repository: str, blob: Blob | StoredBlob) -> Response:
         url = self._client.url(repository, "uploads")
-        opened = _good(self._client.do_request(url, "POST", headers={"Content-Length": "0"}))
-        location = opened.headers.get("Location")
+        started = _good(self._client.do_request(url, "POST"))
+        location = started.headers.get("Location")
         if not location:
             raise RegistryMisbehaved(f"{shown(url)}: opens an upload but says not where")
         # the spec lets it be another host; then it has to be https and gets no credentials (the client sees to it)
-        target = self._client.transport.target(opened.url, location)
+        target = self._client.transport.target(started.url, location)
         query = urlencode({"digest": blob.descriptor.digest})
-        return self._client.do_request(
-            f"{target}{'&' if '?' in target else '?'}{query}",
-            "PUT",
-            blob.content,
-            {"Content-Type": "application/octet-stream"},
-            repository=repository,
-        )
+        place = f"{target}{'&' if '?' in target else '?'}{query}"
+        size = len(blob.content) if isinstance(blob, Blob) else blob.descriptor.size
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        with nullcontext(blob.content) if isinstance(blob, Blob) else opened(blob) as body:
+            return self._client.do_request(place, "PUT", body, headers, repository=repository)
 
 
-def _is_raced(response: requests.Response) -> bool:
+def _is_raced(response: Response) -> bool:
     """Say whether a registry tripped over itself: it denies the digest of a manifest, which was checked here.
 
     docker-registry 2.8.3 reads the link of a blob while another upload of the same blob writes it.
@@ -216,9 +224,9 @@ def _is_raced(response: requests.Response) -> bool:
     return response.status_code == 400 and b"DIGEST_INVALID" in response.content[:4096]
 
 
-def _good(response: requests.Response) -> requests.Response:
+def _good(response: Response) -> Response:
     """Refuse every answer that is no success: RegistryRefused for 4xx, NotFound for 404."""
-    status, place = response.status_code, f"{response.request.method} {shown(response.url)}"
+    status, place = response.status_code, f"{response.method} {shown(response.url)}"
     if 200 <= status < 300:
         return response
     words = said(response) or quoted(response.reason or "")
@@ -229,7 +237,7 @@ def _good(response: requests.Response) -> requests.Response:
     raise RegistryMisbehaved(f"{place}: answers {status} {words}")
 
 
-def _told(response: requests.Response) -> Descriptor | None:
+def _told(response: Response) -> Descriptor | None:
     """Read the descriptor out of a HEAD's headers, None if they do not tell it all."""
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
     size = response.headers.get("Content-Length", "")
@@ -242,7 +250,7 @@ def _told(response: requests.Response) -> Descriptor | None:
     return Descriptor(media_type=media_type, digest=digest, size=int(size))
 
 
-def _require_same(response: requests.Response, digest: str) -> bool:
+def _require_same(response: Response, digest: str) -> bool:
     """Compare with the digest that the registry reports; False if it reports none of our kind."""
     told = response.headers.get("Docker-Content-Digest", "")
     if not told.startswith("sha256:"):
@@ -260,7 +268,7 @@ class _Page(msgspec.Struct):
 _PAGES: Final = msgspec.json.Decoder(_Page)
 
 
-def _tags_of(page: requests.Response) -> tuple[str, ...]:
+def _tags_of(page: Response) -> tuple[str, ...]:
     try:
         return tuple(_PAGES.decode(page.content).tags or ())
     except msgspec.DecodeError as error:

@@ -22,10 +22,8 @@ from brolly.registry.addresses import origin_of, shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import requests
-
     from brolly.registry import Patience
-    from brolly.registry.transport import Transport
+    from brolly.registry.transport import Response, Transport
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _LOG_IN: Final = "give the repository's user name and password, as `helm repo add` stores them"
@@ -107,9 +105,7 @@ class Client:
 
         return Transport(self._patience)
 
-    def _body(
-        self, url: str, headers: Mapping[str, str], authorization: str, max_size: int
-    ) -> tuple[requests.Response, bytes]:
+    def _body(self, url: str, headers: Mapping[str, str], authorization: str, max_size: int) -> tuple[Response, bytes]:
         """Read an answer whole; what broke off is asked for again."""
         from brolly.registry.transport import read_body
 
@@ -172,7 +168,7 @@ def _checked(url: str, doing: str) -> str:
     return url
 
 
-def _require_good(response: requests.Response, doing: str) -> None:
+def _require_good(response: Response, doing: str) -> None:
     status = response.status_code
     if status in {200, 304}:
         return
@@ -181,7 +177,7 @@ def _require_good(response: requests.Response, doing: str) -> None:
     raise HttpFault(f"{doing}: {shown(response.url)} answers {phrase}", status=status, hint=hint)
 
 
-def _decoded(response: requests.Response, body: bytes, doing: str, max_size: int) -> bytes:
+def _decoded(response: Response, body: bytes, doing: str, max_size: int) -> bytes:
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if not body or encoding in {"", "identity"}:
         return body
