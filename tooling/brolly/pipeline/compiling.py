@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from brolly import checks, composite, kustomization, schemas, umbrella, values
+from brolly import checks, composite, kustomization, umbrella, values
 from brolly.definition import Target
 from brolly.oci import Digest
 from brolly.pipeline.fingerprints import inputs_digest
@@ -64,17 +64,8 @@ def _written(wrote: Authored) -> Mapping[str, Any]:
 @cache
 def _definition(results: Results, schema: bytes, address: str) -> dict[str, Any]:
     """Do what `composite.definition` does, once for each schema on a machine; what it gives must not be changed."""
-
-    def make() -> tuple[str, str]:
-        try:
-            return json.dumps(composite.definition(schema, address)), ""
-        except schemas.SchemaFault as fault:
-            return "", str(fault)
-
     key = key_of(schema, address, tool_identity())
-    content, fault = results.remembered("definition", key, tuple[str, str], make)
-    if fault:
-        raise schemas.SchemaFault(fault)
+    content = results.remembered("definition", key, str, lambda: json.dumps(composite.definition(schema, address)))
     definition: dict[str, Any] = json.loads(content)
     return definition
 
