@@ -50,7 +50,7 @@ _KEPT_ENVIRONMENT: Final = (
     "GOMAXPROCS",
 )  # fmt: skip
 # Go collects garbage less often than it would, which saves time, until it has this much memory
-_GO: Final = {"GOTRACEBACK": "none", "GOGC": "300", "GOMEMLIMIT": "160MiB"}
+_GO: Final = {"GOTRACEBACK": "none", "GOGC": "400", "GOMEMLIMIT": "160MiB"}
 _GO_DEATH: Final = re.compile(r"^(?:fatal error|panic|SIG[A-Z]+): .*", re.MULTILINE)
 _OUT_OF_MEMORY: Final = re.compile(r"out of memory|cannot allocate memory|MemoryError|failed to map segment")
 _STDERR_BYTES: Final = 4096

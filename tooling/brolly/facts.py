@@ -101,7 +101,7 @@ def _record(
     parent: release.Parent, rendering: Rendering, given: Mapping[str, Any], name: str, namespace: str, remedy_from: int
 ) -> RecordFacts:
     record = release.record(parent, rendering, given, name=name, namespace=namespace)
-    attribution = release.attribute(record)
+    attribution = release.attribute(record, by_object=False)
     shares = tuple((share.source, share.size) for share in attribution.shares)
     if record.upper_bound < remedy_from:
         return RecordFacts(record.size, record.upper_bound, shares)

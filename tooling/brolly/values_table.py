@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,5 +57,7 @@ def _leaves(values: Mapping[str, Any], prefix: str, depth: int = 0) -> Iterator[
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True).replace("|", "\\|").replace("`", "'")
+    # most values are texts, and json.dumps makes an encoder for each
+    text = encode_basestring(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    text = text.replace("|", "\\|").replace("`", "'")
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"

@@ -89,9 +89,10 @@ def forbidding_global(
     """Find the components of an umbrella that refuse `global`: none of those that Helm has just rendered with it."""
     if not isinstance(compiled, umbrella.Umbrella):
         return {}
-    taken: set[str] = set()
+    rest = [component for component in components if component.chart.schema]
     if answered and answered[0][1].is_accepted:
-        instance, _ = values.effective(compiled.chart, {})
-        taken = {one.path[0] for one in instance.walk() if one.path}
-    rest = [component for component in components if component.key not in taken]
+        rest = [one for one in rest if one.dependency.condition or one.dependency.tags]
+        instance, _ = values.effective(compiled.chart, {}) if rest else (None, ())
+        taken = {one.path[0] for one in instance.walk() if one.path} if instance else set()
+        rest = [one for one in rest if one.key not in taken]
     return composite.forbidding_global(rest, _written(wrote), wrote.definition)
