@@ -60,7 +60,9 @@ def test_a_tiny_run_fills_every_row(tmp_path: Path, capsys: pytest.CaptureFixtur
         ],
         "2 bundles and 1": ["cold", "nothing changed", "warm, no dist/"],
         "one chart of a large index": ["downloaded and read", "unchanged on the server"],
-        "publish": ["2 small artifacts", "one of 0 MB"],
+        "publish": [
+            "2 small artifacts", "2 small artifacts, without start-up", "one of 0 MB", "one of 0 MB, without start-up",
+        ],
     }  # fmt: skip
     assert all(row["brolly"]["seconds"] > 0 for group in groups.values() for row in group["rows"])
     assert all(not group["notes"] for group in groups.values())

@@ -7,18 +7,18 @@ import json
 import random
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bench import measure
 from bench.brolly_side import Side, environment
+from bench.measure import Measured
 from bench.table import Group, Row, side
 from registries import docker_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from bench.measure import Measured
 
 _TESTS: Final = Path(__file__).resolve().parents[1]
 _TEMPLATE: Final = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\ndata:\n  note: NOTE\n"
@@ -29,13 +29,13 @@ def measure_publishing(
 ) -> Group:
     """Measure so many small artifacts, and one with a layer of so many bytes."""
     progress("publishing")
-    rows = []
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="brolly-bench-") as folder:
         small = _built(Path(folder, "small"), artifacts, workers)
-        rows.append(_row(f"{artifacts} small artifacts", small, repeats))
+        rows += _rows(f"{artifacts} small artifacts", small, repeats)
         huge = _built(Path(folder, "large"), 1, workers)
         _enlarge(huge.workspace / "dist", large)
-        rows.append(_row(f"one of {large / 1e6:.0f} MB", huge, repeats))
+        rows += _rows(f"one of {large / 1e6:.0f} MB", huge, repeats)
     return Group("publish", ("requests", f"{workers} threads"), tuple(rows))
 
 
@@ -90,17 +90,33 @@ def _write_blob(layout: Path, content: bytes) -> str:
     return digest
 
 
-def _row(work: str, built: Side, repeats: int) -> Row:
-    runs: list[list[Measured]] = [[], [], []]
+def _rows(work: str, built: Side, repeats: int) -> tuple[Row, Row]:
+    """Measure with the start-up of the processes, and without."""
+    brolly, begun, one, several = list[Measured](), list[Measured](), list[Measured](), list[Measured]()
     for _ in range(repeats):
         # an empty registry each time: what is there already is not uploaded again
         with docker_registry() as host:
-            runs[0].append(built.run("publish", "--to", f"oci://{host}/bench", "--jobs", str(built.workers)))
-        for place, threads in ((1, 1), (2, built.workers)):
+            brolly.append(built.run("publish", "--to", f"oci://{host}/bench", "--jobs", str(built.workers)))
+        with docker_registry() as host:
+            begun.append(_begun(built, host))
+        for runs, threads in ((one, 1), (several, built.workers)):
             with docker_registry() as host:
-                runs[place].append(_plain(built, host, threads))
-    brolly, *peers = map(side, runs)
-    return Row(work, brolly, tuple(peers))
+                runs.append(_plain(built, host, threads))
+    return (
+        Row(work, side(brolly), (side(one), side(several))),
+        Row(f"{work}, without start-up", side(_inside(begun)), (side(_inside(one)), side(_inside(several)))),
+    )
+
+
+def _inside(runs: list[Measured]) -> list[Measured]:
+    """Take the seconds that the programs counted themselves."""
+    return [replace(run, seconds=json.loads(run.outputs[0])["seconds"]) for run in runs]
+
+
+def _begun(built: Side, host: str) -> Measured:
+    command = [sys.executable, "-m", "bench.brolly_side", "publish", f"oci://{host}/bench", str(built.workers)]
+    environ = {**built.environ, "PYTHONPATH": str(_TESTS), "BROLLY_CACHE": str(built.folder / "cache")}
+    return measure.run([command], environ={**environ, "SOURCE_DATE_EPOCH": "0"}, cwd=built.workspace)
 
 
 def _plain(built: Side, host: str, threads: int) -> Measured:
