@@ -50,7 +50,7 @@ def _bundles(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="how long to wait for a server (default: 60)")
     run.add_argument("--retries", type=_count, metavar="N", help="how often to ask again (default: 4)")
     run.add_argument(
-        "--engine-timeout", type=_seconds, metavar="SECONDS", help="how long Helm may take for one set of values (60)"
+        "--engine-timeout", type=_seconds, metavar="SECONDS", help="how long one lint or render by Helm may take (60)"
     )
     run.add_argument(
         "--engine-memory",

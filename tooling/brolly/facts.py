@@ -71,25 +71,6 @@ class ReleaseFacts(msgspec.Struct, frozen=True, array_like=True):
 settled(ReleaseFacts)
 
 
-def of_release(
-    rendering: Rendering | EngineFailure,
-    parent: release.Parent,
-    given: Mapping[str, Any],
-    *,
-    name: str,
-    namespace: str,
-    remedy_from: int,
-) -> ReleaseFacts:
-    """Draw the facts from what Helm rendered; `given` is set on top of the chart's defaults, `parent` is the chart.
-
-    A record of fewer bytes than `remedy_from` needs no remedy, and to measure one costs another compression.
-    """
-    if isinstance(rendering, EngineFailure):
-        return ReleaseFacts(failure=rendering)
-    record = _record(parent, rendering, given, name, namespace, remedy_from)
-    return ReleaseFacts(objects=tuple(_objects(rendering)), record=record)
-
-
 def with_lint(facts: ReleaseFacts, lint: LintReport | EngineFailure) -> ReleaseFacts:
     """Add what Helm's lint said."""
     if isinstance(lint, LintReport):
@@ -97,9 +78,19 @@ def with_lint(facts: ReleaseFacts, lint: LintReport | EngineFailure) -> ReleaseF
     return msgspec.structs.replace(facts, lint_failure=lint)
 
 
-def _record(
-    parent: release.Parent, rendering: Rendering, given: Mapping[str, Any], name: str, namespace: str, remedy_from: int
+def record_of(
+    rendering: Rendering,
+    parent: release.Parent,
+    given: Mapping[str, Any],
+    *,
+    name: str,
+    namespace: str,
+    remedy_from: int,
 ) -> RecordFacts:
+    """Predict the record of what Helm rendered; `given` is set on top of the chart's defaults, `parent` is the chart.
+
+    A record of fewer bytes than `remedy_from` needs no remedy, and to measure one costs another compression.
+    """
     record = release.record(parent, rendering, given, name=name, namespace=namespace)
     attribution = release.attribute(record, by_object=False)
     shares = tuple((share.source, share.size) for share in attribution.shares)
@@ -107,6 +98,11 @@ def _record(
         return RecordFacts(record.size, record.upper_bound, shares)
     label, hint = release.remedy(record, attribution)
     return RecordFacts(record.size, record.upper_bound, shares, label, hint)
+
+
+def objects_of(rendering: Rendering) -> tuple[ObjectFacts, ...]:
+    """Describe each object that Helm rendered, or has in a CRD file."""
+    return tuple(_objects(rendering))
 
 
 def _objects(rendering: Rendering) -> Iterator[ObjectFacts]:

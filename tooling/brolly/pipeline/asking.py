@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from brolly import facts, limits
 from brolly import release as records
 from brolly.engine import lint_request, linted, render_request
 from brolly.facts import ReleaseFacts
 from brolly.oci import Digest
-from brolly.rendering import LintReport
+from brolly.pipeline.shop import side_by_side
+from brolly.rendering import EngineFailure, LintReport
 from brolly.results import key_of, tool_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
     from brolly.checks import Release
     from brolly.engine_worker import Answer, Request
     from brolly.engines import Engines
     from brolly.pipeline.shop import Shop
-    from brolly.rendering import EngineFailure, KnownDocuments
+    from brolly.rendering import KnownDocuments, Rendering
 
 
 def release_facts(shop: Shop, releases: Sequence[Release], policy: limits.Policy) -> list[ReleaseFacts]:
@@ -40,7 +42,7 @@ def release_facts(shop: Shop, releases: Sequence[Release], policy: limits.Policy
         groups.setdefault(release.key, []).append(place)
     for places in groups.values():
         new = [place for place in places if place not in found]
-        asked = _Questions(shop.engines, [releases[place] for place in new], remedy_from, found.get(places[0]))
+        asked = _Questions(shop, shop.engines, [releases[place] for place in new], remedy_from, found.get(places[0]))
         for place, known in zip(new, asked.answers() if new else (), strict=True):
             found[place] = known
             if not known.failure and not known.lint_failure:
@@ -56,8 +58,14 @@ class _Questions:
     """
 
     def __init__(
-        self, engines: Engines, releases: Sequence[Release], remedy_from: int, defaults: ReleaseFacts | None
+        self,
+        shop: Shop,
+        engines: Engines,
+        releases: Sequence[Release],
+        remedy_from: int,
+        defaults: ReleaseFacts | None,
     ) -> None:
+        self._jobs = shop.jobs
         self._engines = engines
         self._releases = releases
         self._remedy_from = remedy_from
@@ -81,19 +89,31 @@ class _Questions:
                 asked.cancel()
 
     def _facts(self, requests: Sequence[Request], renders: Sequence[Future[Answer]]) -> list[ReleaseFacts]:
+        """Read the answers; a second thread helps, for much of it is compression, which needs no interpreter."""
         seen: KnownDocuments = {}
         parent = records.parent(self._releases[0].chart, self._releases[0].package)
-        return [
-            facts.of_release(
-                self._engines.rendering(request, rendered.result(), seen),
-                parent,
-                release.values,
-                name=release.name,
-                namespace=release.namespace,
-                remedy_from=self._remedy_from,
-            )
-            for release, request, rendered in zip(self._releases, requests, renders, strict=True)
-        ]
+
+        def drawn(place: int) -> ReleaseFacts:
+            rendering = self._engines.rendering(requests[place], renders[place].result(), seen)
+            if isinstance(rendering, EngineFailure):
+                return ReleaseFacts(failure=rendering)
+            return self._drawn(self._releases[place], parent, rendering)
+
+        return side_by_side(drawn, range(len(requests)), min(self._jobs, 2))
+
+    def _drawn(self, release: Release, parent: records.Parent, rendering: Rendering) -> ReleaseFacts:
+        record = partial(
+            facts.record_of,
+            rendering,
+            parent,
+            release.values,
+            name=release.name,
+            namespace=release.namespace,
+            remedy_from=self._remedy_from,
+        )
+        steps: tuple[Callable[[], Any], ...] = (record, partial(facts.objects_of, rendering))
+        known, objects = side_by_side(lambda step: step(), steps, min(self._jobs, 2))
+        return ReleaseFacts(objects=objects, record=known)
 
     def _lint(self, place: int, rendered: Future[Answer] | None) -> None:
         one = self._releases[place]
