@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from brolly.release.storing import Part
 
 LIMIT: Final = RELEASE_RECORD.bytes
+# bytes, and how many such pieces of a group are compressed
+_PIECE: Final = 8 << 10
+_PIECES: Final = 12
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,19 @@ def _costs(record: Record) -> dict[Part, int]:
         groups.setdefault(replace(part, json=b""), []).append(part.json)
     packer = zlib.compressobj(1, zlib.DEFLATED, -15, 8)
     lengths = {
-        group: sum(len(packer.compress(chunk)) for chunk in groups[group]) + len(packer.flush(zlib.Z_BLOCK))
+        group: _packed(packer, b"".join(groups[group]))
         for group in sorted(groups, key=lambda group: (group.source, group.what, group.template, group.kind))
     }
     return _scaled(lengths, record.size)
+
+
+def _packed(packer: zlib._Compress, text: bytes) -> int:
+    """Estimate what a text adds to what was packed before; of a long one, pieces from all over it tell that."""
+    sample = text
+    if len(text) > _PIECE * _PIECES:
+        sample = b"".join(text[at : at + _PIECE] for at in range(0, len(text), len(text) // _PIECES))
+    length = len(packer.compress(sample)) + len(packer.flush(zlib.Z_BLOCK))
+    return length * len(text) // (len(sample) or 1)
 
 
 def _scaled(lengths: Mapping[Part, int], size: int) -> dict[Part, int]:

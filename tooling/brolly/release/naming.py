@@ -60,11 +60,13 @@ def _added(changed: Sequence[Change]) -> float:
 def _runs(changed: Iterable[Change]) -> Iterator[list[Change]]:
     """Put neighbours together, for they are alike and compress as such."""
     run: list[Change] = []
+    size = 0
     for change in changed:
         run.append(change)
-        if sum(len(before) for before, _ in run) >= _RUN:
+        size += len(change[0])
+        if size >= _RUN:
             yield run
-            run = []
+            run, size = [], 0
     yield run
 
 
