@@ -10,15 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brolly.chart import read_package
-from brolly.engine import Engine
 from brolly.engines import Engines
 from brolly.rendering import LintReport, Rendering
 from engine_charts import package
 from workspaces import Workspace, local, local_chart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from brolly.engine import Engine
     from brolly.engine_worker import Answer, Request
 
 DOCUMENTS: Final = (
@@ -36,11 +34,10 @@ SCHEMA: Final = json.dumps({"type": "object", "properties": {"which": {"type": "
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    if not Engine.available():
+def engine(shared_engine: Engine | None) -> Engine:
+    if shared_engine is None:
         pytest.skip("needs Helm's engine: pip install 'brolly[helm]'")
-    with Engine() as started:
-        yield started
+    return shared_engine
 
 
 def chosen() -> str:

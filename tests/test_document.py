@@ -19,8 +19,6 @@ from hypothesis import strategies as st
 from brolly import document
 from brolly.archive import Entry, stored_gzip, write_tar
 from brolly.document import DocumentError, syntax
-from brolly.document.builder import Builder
-from brolly.document.plain import SPECIAL, read_plain
 from brolly.findings import Location, Severity
 
 if TYPE_CHECKING:
@@ -608,32 +606,6 @@ def test_a_text_is_refused_with_places_exactly_if_it_is_without(text: str) -> No
 
 
 @examples(150)
-@given(texts())
-def test_the_short_way_reads_what_the_builder_reads_or_leaves_it_to_it(text: str) -> None:
-    found = read_plain(text.encode())
-    if found is not SPECIAL:
-        assert repr(found) == repr(Builder().build(text.encode()))
-
-
-def test_most_of_what_is_rendered_takes_the_short_way() -> None:
-    text = "kind: Job\nspec:\n  size: 1\n  x: [1.5, ~, {a: yes}]\n  'q': |\n    long\n  e: \n"
-    assert read_plain(text.encode()) == {
-        "kind": "Job",
-        "spec": {"size": 1, "x": [1.5, None, {"a": True}], "q": "long\n", "e": None},
-    }
-    for special in (
-        "a: &x 1\n",
-        "a: !!str 1\n",
-        "<<: {a: 1}\n",
-        "1: x\n",
-        "[a]: x\n",
-        "a: .inf\n",
-        "a: [\n",
-        "a: *x\n",
-    ):
-        assert read_plain(special.encode()) is SPECIAL
-
-
 @given(texts())
 def test_every_value_has_a_place_in_its_text(text: str) -> None:
     found, _ = document.read(text.encode(), "values.yaml", strict=False)

@@ -219,13 +219,19 @@ def at_once(*processes: Any) -> list[Run]:
     return [Run(process.returncode, *said) for process in processes if (said := process.communicate(timeout=120))]
 
 
-def test_two_builds_at_once_end_as_one_does(helm: Workspace, repository: ChartRepository) -> None:
+def undisturbed(helm: Workspace, repository: ChartRepository) -> Any:
+    """Build three bundles alone, give what came of it, and forget it all."""
     three_bundles(helm, repository)
     helm.good("lock")
     helm.good("build")
     wanted = results(helm)
     shutil.rmtree(helm.dist)
     helm.forget()
+    return wanted
+
+
+def test_two_builds_at_once_end_as_one_does(helm: Workspace, repository: ChartRepository) -> None:
+    wanted = undisturbed(helm, repository)
     for done in at_once(helm.start("build"), helm.start("build", "--no-cache")):
         assert done.code == 0, done.err
     assert results(helm) == wanted
@@ -275,12 +281,7 @@ def test_a_publication_beside_a_build_that_changes_everything_is_whole_or_says_t
 
 
 def test_two_workspaces_share_a_cache_at_once(helm: Workspace, repository: ChartRepository) -> None:
-    three_bundles(helm, repository)
-    helm.good("lock")
-    helm.good("build")
-    wanted = results(helm)
-    shutil.rmtree(helm.dist)
-    helm.forget()
+    wanted = undisturbed(helm, repository)
     shutil.copytree(helm.root, other := helm.root.with_name("other"))
     commands = [helm.start("build"), helm.start("build", "--root", str(other))]
     for done in at_once(*commands):

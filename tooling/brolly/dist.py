@@ -18,7 +18,7 @@ import msgspec
 
 from brolly import outcome
 from brolly.errors import WorldError
-from brolly.oci import IMAGE_INDEX, IMAGE_MANIFEST, Blob, Descriptor, Digest, StoredBlob, tag_of
+from brolly.oci import IMAGE_INDEX, IMAGE_MANIFEST, Blob, Descriptor, Digest, StoredArtifact, StoredBlob
 from brolly.outcome import Status
 from brolly.workspace import write_file
 
@@ -40,31 +40,6 @@ _PIECE: Final = 8 << 20
 
 class DamagedDist(WorldError):  # noqa: N818 - it names a state
     """`dist/` does not hold what its report lists."""
-
-
-@dataclass(frozen=True)
-class StoredArtifact:
-    """An artifact of `dist/`, of which only the manifest is held; names as in `Artifact`."""
-
-    repository: str
-    version: str
-    manifest: Blob
-    blobs: tuple[StoredBlob, ...]
-
-    @property
-    def digest(self) -> str:
-        """The manifest's digest."""
-        return self.manifest.descriptor.digest
-
-    @property
-    def tag(self) -> str:
-        """The version as a tag."""
-        return tag_of(self.version)
-
-    @property
-    def size(self) -> int:
-        """Bytes of all blobs and the manifest."""
-        return self.manifest.descriptor.size + sum(blob.descriptor.size for blob in self.blobs)
 
 
 def read_report(dist: Path) -> Report | None:

@@ -106,8 +106,8 @@ class StoredBlob:
 
 
 @dataclass(frozen=True)
-class Artifact:
-    """One manifest and its blobs, ready to publish.
+class _Artifact:
+    """One manifest and its blobs.
 
     `repository` is the path below the address (`hello-world`, `charts/podinfo`), `version` the version with its `+`;
     the tag has `_` in its place, as Helm writes it.
@@ -116,7 +116,7 @@ class Artifact:
     repository: str
     version: str
     manifest: Blob
-    blobs: tuple[Blob, ...]
+    blobs: tuple[Blob | StoredBlob, ...]
 
     @property
     def digest(self) -> str:
@@ -132,6 +132,20 @@ class Artifact:
     def size(self) -> int:
         """Bytes of all blobs and the manifest."""
         return self.manifest.descriptor.size + sum(blob.descriptor.size for blob in self.blobs)
+
+
+@dataclass(frozen=True)
+class Artifact(_Artifact):
+    """An artifact as it was built, held whole."""
+
+    blobs: tuple[Blob, ...]
+
+
+@dataclass(frozen=True)
+class StoredArtifact(_Artifact):
+    """An artifact of which only the manifest is held."""
+
+    blobs: tuple[StoredBlob, ...]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from brolly import schemas
@@ -18,12 +17,8 @@ _REFERENCES: Final = {"$ref": 4, "$recursiveRef": 2019, "$dynamicRef": 2020}
 _ROOM: Final = "root"  # where a schema moves that cannot have an address itself
 
 
-@cache
 def definition(schema: bytes, address: str) -> dict[str, Any]:
-    """Give a schema as it can stand in another document under an address; SchemaFault if it cannot.
-
-    A run meets the same charts in many bundles; what it gives is shared and must not be changed.
-    """
+    """Give a schema as it can stand in another document under an address; SchemaFault if it cannot."""
     schemas.judge(schema, {})
     content = _numbers(dialects.read_json(schema))
     if isinstance(content, bool):

@@ -40,7 +40,7 @@ MERGED: Final = object()  # the key `<<`
 NO_KEY: Final = object()  # in place of a key that cannot be one
 _HINTS: Final = scalars.HINTS
 # what libyaml 0.2.5 reads in another way than go-yaml v2
-DOUBTFUL: Final = re.compile(rb"\\/|\?|!")
+_DOUBTFUL: Final = re.compile(rb"\\/|\?|!")
 _SLASH_ESCAPE: Final = re.compile(r"(?<!\\)(?:\\\\)*\\/")
 _OPEN_TAG: Final = re.compile(r"(?:^|\s)!\S*[],}]$")
 _NON_SPECIFIC_TAG: Final = re.compile(r"(?:&\S+\s+)?!\s")
@@ -92,7 +92,7 @@ class Builder:
 
     def build(self, content: bytes) -> Any:
         """Read the first document; None if there is none."""
-        scalar = self._checked(content) if DOUBTFUL.search(content) else self.scalar
+        scalar = self._checked(content) if _DOUBTFUL.search(content) else self.scalar
         steps: dict[type, Callable[[Any], None]] = {
             yaml.StreamStartEvent: lambda _: None,
             yaml.DocumentStartEvent: self.start_document,

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from brolly.document.builder import Builder
-from brolly.document.plain import SPECIAL, read_plain
 from brolly.document.rules import ROOT, SYNTAX, FaultError
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ def paused_gc(content: bytes) -> Iterator[None]:
 def parse(content: bytes) -> Any:
     """Read the first document as Helm does, None if it is empty; DocumentError if Helm would not, or must not."""
     with paused_gc(content):
-        found = read_plain(content)
-        return Builder().build(content) if found is SPECIAL else found
+        return Builder().build(content)
 
 
 def parse_typed(content: bytes) -> Any:

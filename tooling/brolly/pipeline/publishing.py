@@ -17,7 +17,7 @@ from brolly.oci import HELM_CHART
 from brolly.outcome import BundleReport, Report, Status
 from brolly.pipeline.fingerprints import fingerprint
 from brolly.pipeline.settings import policy_of
-from brolly.pipeline.shop import Shop, read, side_by_side
+from brolly.pipeline.shop import Shop, attempts, read
 from brolly.pipeline.unchanged import may_reach_out
 from brolly.results import tool_identity
 from brolly.sources import DEFINITION
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
-    from brolly.dist import StoredArtifact
-    from brolly.oci import Blob
+    from brolly.oci import Blob, StoredArtifact
     from brolly.registry import Registry
     from brolly.sources import Sources
 
@@ -183,14 +182,7 @@ def _tried(
     step: Callable[[_Key], _Result], keys: Sequence[_Key], jobs: int
 ) -> tuple[dict[_Key, _Result], dict[_Key, BrollyError]]:
     """Run a step for every key side by side: what it gave, and what stopped it."""
-
-    def attempt(key: _Key) -> tuple[_Result | None, BrollyError | None]:
-        try:
-            return step(key), None
-        except BrollyError as error:
-            return None, error
-
-    tried = dict(zip(keys, side_by_side(attempt, keys, jobs), strict=True))
+    tried = dict(zip(keys, attempts(step, keys, jobs), strict=True))
     faults = {key: fault for key, (_, fault) in tried.items() if fault}
     return {key: cast("_Result", result) for key, (result, _) in tried.items() if key not in faults}, faults
 

@@ -96,10 +96,10 @@ def side_by_side(step: Callable[[_Item], _Result], items: Sequence[_Item], jobs:
     return results
 
 
-def each_or_fault(
+def attempts(
     step: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int
-) -> tuple[list[_Result], tuple[BrollyError, ...]]:
-    """Run a step for every item side by side: what it gave, in order, and all faults of the world that it met."""
+) -> list[tuple[_Result | None, BrollyError | None]]:
+    """Run a step for every item side by side: for each what it gave, or the fault of the world that it met."""
 
     def attempt(item: _Item) -> tuple[_Result | None, BrollyError | None]:
         try:
@@ -107,7 +107,14 @@ def each_or_fault(
         except BrollyError as error:
             return None, error
 
-    tried = side_by_side(attempt, items, jobs)
+    return side_by_side(attempt, items, jobs)
+
+
+def each_or_fault(
+    step: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int
+) -> tuple[list[_Result], tuple[BrollyError, ...]]:
+    """Run a step for every item side by side: what it gave, in order, and all faults of the world that it met."""
+    tried = attempts(step, items, jobs)
     faults = tuple(fault for _, fault in tried if fault)
     return [cast("_Result", result) for result, fault in tried if not fault], faults
 
