@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from brolly.limits import RELEASE_RECORD, Measure
+from brolly.release.packing import pieces
 from brolly.release.sizes import without
 
 if TYPE_CHECKING:
@@ -109,9 +110,7 @@ def _costs(record: Record) -> dict[Part, int]:
 
 def _packed(packer: zlib._Compress, text: bytes) -> int:
     """Estimate what a text adds to what was packed before; of a long one, pieces from all over it tell that."""
-    sample = text
-    if len(text) > _PIECE * _PIECES:
-        sample = b"".join(text[at : at + _PIECE] for at in range(0, len(text), len(text) // _PIECES))
+    sample = pieces(text, _PIECES, _PIECE)
     length = len(packer.compress(sample)) + len(packer.flush(zlib.Z_BLOCK))
     return length * len(text) // (len(sample) or 1)
 

@@ -29,9 +29,16 @@ def packed_by_go(text: bytes) -> float:
 def _gain_of_short_ones(text: bytes, packed: int) -> float:
     if len(text) <= _LONG:
         return packed_length(text, zlib.Z_FILTERED) / packed - 1
-    pieces = b"".join(text[at : at + _PIECE] for at in range(0, len(text), len(text) // _PIECES))
-    without, with_them = (packed_length(pieces, how, _SAMPLE_LEVEL) for how in (zlib.Z_FILTERED, _USUAL))
+    sample = pieces(text, _PIECES, _PIECE)
+    without, with_them = (packed_length(sample, how, _SAMPLE_LEVEL) for how in (zlib.Z_FILTERED, _USUAL))
     return without / with_them - 1
+
+
+def pieces(text: bytes, count: int, size: int) -> bytes:
+    """Take about so many pieces, of so many bytes each, from all over a text; all of a text that has no more."""
+    if len(text) <= count * size:
+        return text
+    return b"".join(text[at : at + size] for at in range(0, len(text), len(text) // count))
 
 
 def packed_length(text: bytes, strategy: int = _USUAL, level: int = 9) -> int:
