@@ -45,6 +45,7 @@ from brolly.registry.addresses import api_host, origin_of, shown, target_of
 from brolly.registry.authorization import challenge_of
 from brolly.registry.client import Client
 from brolly.registry.credentials import Credential, Lookup, find_credential
+from brolly.registry.exchange import Exchange
 from brolly.registry.port import quoted
 from brolly.registry.remote import OciRegistry
 from brolly.registry.transport import Transport
@@ -355,12 +356,14 @@ def test_a_wrong_destination_says_what_to_type(destination: str, hint: str) -> N
     assert any(part in caught.value.hint for part in hint.split("|"))
 
 
-def test_opening_a_folder_loads_no_http_client() -> None:
+@pytest.mark.parametrize(("destination", "loaded"), [("oci-layout:x", []), ("oci://localhost:1/x", ["urllib3"])])
+def test_opening_a_registry_loads_only_what_the_first_question_needs(destination: str, loaded: list[str]) -> None:
     code = (
-        "import sys; from brolly.registry import open_registry; open_registry('oci-layout:x');"
-        "print([name for name in ('oras', 'requests', 'urllib3') if name in sys.modules])"
+        "import sys; from brolly.registry import open_registry; open_registry(sys.argv[1]);"
+        "print(*(name for name in ('jsonschema', 'oras.provider', 'requests', 'urllib3') if name in sys.modules))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    done = subprocess.run([sys.executable, "-c", code, destination], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == loaded
 
 
 # a registry in a folder
@@ -575,7 +578,7 @@ def test_nobody_may_push_to_a_token_registry_but_anybody_may_pull(
 
 
 def provider_of(address: str) -> Client:
-    return Client(address, Transport(QUICK), lambda: Lookup(LOGIN), plain_http=True)
+    return Client(Exchange(address, Transport(QUICK), lambda: Lookup(LOGIN), plain_http=True))
 
 
 @pytest.mark.parametrize("kind", ["htpasswd", "token"])
@@ -601,13 +604,13 @@ def test_oras_pushes_and_pulls_files_through_our_client(
         client.push(target, files=[str(tmp_path / "note.txt")], disable_path_validation=True, quiet=True, **way)
         (pulled,) = map(Path, client.pull(target, outdir=str(tmp_path / "pulled")))
         assert pulled.read_bytes() == (tmp_path / "note.txt").read_bytes()
-        assert OciRegistry(client.host, credential=LOGIN).tags(repository) == ("1.0.0",)
+        assert OciRegistry(client.hostname, credential=LOGIN).tags(repository) == ("1.0.0",)
 
 
 def test_what_oras_asks_fails_with_our_errors(running: Callable[[str], Any]) -> None:
-    nobody = Client(running("htpasswd"), Transport(QUICK), lambda: Lookup(None), plain_http=True)
+    nobody = Client(Exchange(running("htpasswd"), Transport(QUICK), lambda: Lookup(None), plain_http=True))
     with pytest.raises(Unauthorized, match="refuses"):
-        nobody.get_tags(f"{nobody.host}/x")
+        nobody.get_tags(f"{nobody.hostname}/x")
     with serve(lambda _: Answer(503)) as server, pytest.raises(RegistryUnavailable, match="after 3 tries"):
         provider_of(server.address).get_manifest(f"{server.address}/x:1")
 

@@ -103,6 +103,7 @@ def index(arguments: Sequence[str]) -> dict[str, Any]:
 def publish(arguments: Sequence[str]) -> dict[str, Any]:
     """Publish with all that is needed loaded before; seconds, and the exit code."""
     import brolly.commands.publish
+    import brolly.registry.client
     import brolly.registry.remote  # noqa: F401
     from brolly import cli
 

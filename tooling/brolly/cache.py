@@ -8,7 +8,6 @@ cache at once, and a process may be killed at any moment.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -179,7 +178,7 @@ def _make_folder(root: Path, folder: Path) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}")
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{os.urandom(8).hex()}")
     try:
         with os.fdopen(os.open(temporary, _CREATE, 0o600), "wb") as file:
             file.write(content)

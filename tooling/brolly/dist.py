@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import threading
 from contextlib import contextmanager
@@ -64,7 +63,7 @@ class Staging:
         self.links: dict[str, str] = {}
         self.folders: set[str] = set()
         self._lock = threading.Lock()
-        self._root = dist / f".build.{secrets.token_hex(6)}.tmp"
+        self._root = dist / f".build.{os.urandom(6).hex()}.tmp"
         self._held: IO[bytes] | None = None
         self._is_over = False
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import secrets
 import tomllib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,10 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from brolly import limits
-from brolly.archive import MAX_FILE, MAX_TOTAL
 from brolly.errors import UsageError, WorldError
 from brolly.findings import Finding, Location, Rule, Severity, printable
-from brolly.limits import Setting
+from brolly.limits import CHART_FILE, CHART_UNPACKED, Setting
 from brolly.sources import Sources
 from brolly.suggestions import did_you_mean
 
@@ -247,22 +245,22 @@ class _Reader:
                 self.fault(UNREADABLE, path, "is no regular file")
                 return
             size = path.stat().st_size
-            content = path.read_bytes() if size <= MAX_FILE else b""
+            content = path.read_bytes() if size <= CHART_FILE.bytes else b""
         except OSError as error:
             self.fault(UNREADABLE, path, f"cannot be read: {error.strerror}")
             return
         self.total += len(content)
         self.count += 1
-        if size > MAX_FILE:
-            self.fault(FILE_TOO_LARGE, path, f"has {size} bytes, Helm reads at most {MAX_FILE} per file")
+        if size > CHART_FILE.bytes:
+            self.fault(FILE_TOO_LARGE, path, f"has {size} bytes, Helm reads at most {CHART_FILE.bytes} per file")
         elif self.has_room():
             yield name, content
 
     def has_room(self) -> bool:
-        if self.total <= MAX_TOTAL and self.count <= _MAX_FILES:
+        if self.total <= CHART_UNPACKED.bytes and self.count <= _MAX_FILES:
             return True
         if not any(finding.code == TOO_MUCH.code for finding in self.found):
-            self.fault(TOO_MUCH, self.folder, f"holds more than {_MAX_FILES} files or {MAX_TOTAL} bytes")
+            self.fault(TOO_MUCH, self.folder, f"holds more than {_MAX_FILES} files or {CHART_UNPACKED.bytes} bytes")
         return False
 
     def is_good_link(self, path: Path) -> bool:
@@ -287,7 +285,7 @@ class _Reader:
 
 def write_file(path: Path, content: bytes) -> bool:
     """Write a file whole or not at all, and only if its bytes differ; say whether it was written."""
-    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(f".{path.name[:60]}.{os.urandom(6).hex()}.tmp")
     try:
         if _holds(path, content):
             return False

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from brolly import console, workspace
-from brolly.archive import MAX_FILE
 from brolly.errors import UsageError
 from brolly.findings import Severity, has_errors, in_order, printable
+from brolly.limits import CHART_FILE
 from brolly.report.text import counted, findings_text, paint
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _print_findings(args: argparse.Namespace, found: Sequence[Finding], given: M
 def _text(path: Path) -> str:
     """Read a file for a code frame; what cannot be read, or is no text, gives none."""
     try:
-        is_readable = path.is_file() and path.stat().st_size <= MAX_FILE
+        is_readable = path.is_file() and path.stat().st_size <= CHART_FILE.bytes
         return path.read_bytes().decode("utf-8", "replace") if is_readable else ""
     except OSError:
         return ""

@@ -130,7 +130,7 @@ def publish(
 def list_dist(shop: Shop, names: Sequence[str]) -> Listed:
     """Read what the last build made of bundles, and begin to hash it on threads; NotCurrent, DamagedDist.
 
-    Hashing needs no interpreter: it goes on while the bundles are looked at, and while a registry's client is loaded.
+    Hashing needs no interpreter: it goes on while the bundles are looked at, and while urllib3 is loaded.
     """
     report = _last_report(shop)
     listed = {name: bundle.artifacts if (bundle := report.bundle(name)) else () for name in names}

@@ -1,7 +1,7 @@
 """Registries: the port, a registry in a folder, and the way to one over HTTP.
 
-`brolly.registry.remote` holds the client for OCI registries; it loads oras and requests, so it is imported only
-where an `oci://` destination is opened.
+`brolly.registry.remote` holds the client for OCI registries; it loads urllib3, and later oras' provider, so it
+is imported only where an `oci://` destination is opened.
 """
 
 from __future__ import annotations

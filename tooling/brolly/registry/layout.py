@@ -16,7 +16,6 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -147,7 +146,7 @@ class LayoutRegistry:
 
     def _write(self, path: Path, content: bytes | StoredBlob) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path / ".brolly" / f"{secrets.token_hex(16)}.part"
+        aside = self.path / ".brolly" / f"{os.urandom(16).hex()}.part"
         try:
             with aside.open("xb") as file:
                 if isinstance(content, StoredBlob):

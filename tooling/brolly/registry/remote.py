@@ -1,5 +1,7 @@
-"""Registries over HTTP: the `Registry` port. Importing this module loads oras and requests.
+"""Registries over HTTP: the `Registry` port. Importing this module loads urllib3.
 
+Manifests and tags go through oras' provider. What is there, and blobs, which are streamed, is asked of the exchange
+itself: that is what a publication begins with, so the provider is loaded while a blob is under way.
 Source: the OCI distribution-spec 1.1, and what registries really do where it is silent.
 """
 
@@ -8,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 from contextlib import nullcontext
+from functools import cached_property
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -15,8 +19,8 @@ import msgspec
 
 from brolly.oci import Blob, Descriptor, Digest, StoredBlob
 from brolly.registry.addresses import is_loopback, origin_of, shown
-from brolly.registry.client import Client, said
 from brolly.registry.credentials import Credential, Lookup, find_credential
+from brolly.registry.exchange import Exchange, said
 from brolly.registry.port import (
     MANIFEST_TYPES,
     MAX_MANIFEST,
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
+    from brolly.registry.client import Client
     from brolly.registry.transport import Response
 
 _ACCEPT: Final = {"Accept": ", ".join(MANIFEST_TYPES)}
@@ -74,12 +79,13 @@ class OciRegistry:
             plain_http = ca_file is None and is_loopback(origin_of(f"https://{host}").host)
         transport = Transport(patience, ca_file=ca_file, redirect_hosts=redirect_hosts)
         self.host = host
-        self._client = Client(
+        self._exchange = Exchange(
             host,
             transport,
             lambda: Lookup(credential) if credential else find_credential(host, os.environ),
             plain_http=plain_http,
         )
+        self._loading: Thread | None = None
 
     def tags(self, repository: str) -> tuple[str, ...]:
         """See `Registry`."""
@@ -87,8 +93,8 @@ class OciRegistry:
 
     def resolve(self, repository: str, reference: str) -> Descriptor | None:
         """See `Registry`."""
-        url = self._client.url(repository, "manifests", reference)
-        response = self._client.do_request(url, "HEAD", headers=_ACCEPT)
+        url = self._exchange.url(repository, "manifests", reference)
+        response = self._exchange.ask("HEAD", url, _ACCEPT)
         if response.status_code == 404:
             return None
         told = _told(response) if response.status_code == 200 else None
@@ -109,7 +115,7 @@ class OciRegistry:
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """See `Registry`."""
-        response = self._client.get_blob(self._client.container(repository), Digest.parse(digest), head=True)
+        response = self._exchange.ask("HEAD", self._exchange.url(repository, "blobs", Digest.parse(digest)))
         if response.status_code == 404:
             return False
         _good(response)
@@ -117,9 +123,9 @@ class OciRegistry:
 
     def blob(self, repository: str, descriptor: Descriptor, *, max_size: int) -> bytes:
         """See `Registry`."""
-        url = self._client.url(repository, "blobs", Digest.parse(descriptor.digest))
+        url = self._exchange.url(repository, "blobs", Digest.parse(descriptor.digest))
         require_size(shown(url), descriptor, max_size)
-        response = self._client.do_request(url, limit=descriptor.size)
+        response = self._exchange.ask("GET", url, limit=descriptor.size)
         if response.status_code == 404:
             raise NotFound(f"{shown(url)}: there is no such blob")
         content = _good(response).content
@@ -146,14 +152,14 @@ class OciRegistry:
     def put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
         """See `Registry`."""
         require_own_digest(require_reference(reference), manifest)
-        url = self._client.url(repository, "manifests", reference)
+        url = self._exchange.url(repository, "manifests", reference)
         headers = {"Content-Type": manifest.descriptor.media_type}
-        response = self._client.do_request(url, "PUT", manifest.content, headers)
-        for turn in range(self._client.transport.patience.tries - 1):
+        response = self._provider.do_request(url, "PUT", manifest.content, headers)
+        for turn in range(self._exchange.transport.patience.tries - 1):
             if not _is_raced(response):
                 break
-            self._client.transport.rest(turn)
-            response = self._client.do_request(url, "PUT", manifest.content, headers)
+            self._exchange.transport.rest(turn)
+            response = self._provider.do_request(url, "PUT", manifest.content, headers)
         response = _good(response)
         if not _require_same(response, manifest.descriptor.digest):
             stored = self.resolve(repository, reference)
@@ -166,10 +172,10 @@ class OciRegistry:
         return f"oci://{self.host}/{repository}{'@' if is_digest(tag) else ':'}{tag}"
 
     def _pages(self, repository: str) -> Iterator[Response]:
-        url: str | None = self._client.url(repository, "tags")
+        url: str | None = self._exchange.url(repository, "tags")
         seen: set[str] = set()
         while url is not None:
-            response = self._client.do_request(url, repository=repository)
+            response = self._provider.do_request(url, repository=repository)
             if response.status_code == 404:
                 return
             yield _good(response)
@@ -182,14 +188,14 @@ class OciRegistry:
         link = _NEXT.search(response.headers.get("Link", ""))
         if not link:
             return None
-        url = self._client.transport.target(response.url, link[1])
-        if origin_of(url) != origin_of(self._client.base):
+        url = self._exchange.transport.target(response.url, link[1])
+        if origin_of(url) != origin_of(self._exchange.base):
             raise RegistryMisbehaved(f"{shown(response.url)}: its next page is elsewhere, at {shown(url)}")
         return url
 
     def _manifest(self, repository: str, reference: str) -> Blob | None:
-        url = self._client.url(repository, "manifests", reference)
-        response = self._client.do_request(url, headers=_ACCEPT, limit=MAX_MANIFEST)
+        url = self._exchange.url(repository, "manifests", reference)
+        response = self._provider.do_request(url, headers=_ACCEPT, limit=MAX_MANIFEST)
         if response.status_code == 404:
             return None
         content, place = _good(response).content, shown(url)
@@ -201,19 +207,32 @@ class OciRegistry:
         return read_manifest(place, content, response.headers.get("Content-Type", ""))
 
     def _upload(self, repository: str, blob: Blob | StoredBlob) -> Response:
-        url = self._client.url(repository, "uploads")
-        started = _good(self._client.do_request(url, "POST"))
+        url = self._exchange.url(repository, "uploads")
+        started = _good(self._exchange.ask("POST", url))
         location = started.headers.get("Location")
         if not location:
             raise RegistryMisbehaved(f"{shown(url)}: opens an upload but says not where")
         # the spec lets it be another host; then it has to be https and gets no credentials (the client sees to it)
-        target = self._client.transport.target(started.url, location)
+        target = self._exchange.transport.target(started.url, location)
         query = urlencode({"digest": blob.descriptor.digest})
         place = f"{target}{'&' if '?' in target else '?'}{query}"
         size = len(blob.content) if isinstance(blob, Blob) else blob.descriptor.size
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         with nullcontext(blob.content) if isinstance(blob, Blob) else opened(blob) as body:
-            return self._client.do_request(place, "PUT", body, headers, repository=repository)
+            self._load_provider_meanwhile()
+            return self._exchange.ask("PUT", place, headers, body, repository=repository)
+
+    @cached_property
+    def _provider(self) -> Client:
+        from brolly.registry.client import Client
+
+        return Client(self._exchange)
+
+    def _load_provider_meanwhile(self) -> None:
+        """Load what is needed for the manifest that follows a blob, while the blob is under way."""
+        if not self._loading:
+            self._loading = Thread(target=lambda: self._provider, name="oras", daemon=True)
+            self._loading.start()
 
 
 def _is_raced(response: Response) -> bool:
