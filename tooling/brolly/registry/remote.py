@@ -1,7 +1,8 @@
 """Registries over HTTP: the `Registry` port. Importing this module loads urllib3.
 
-Manifests and tags go through oras' provider. What is there, and blobs, which are streamed, is asked of the exchange
-itself: that is what a publication begins with, so the provider is loaded while a blob is under way.
+What is read of manifests and tags is asked through oras' provider. What it cannot do goes by the exchange itself: bytes
+as they are, whether streamed or raw, and the question what is there. So a publication of what is new does without
+loading it.
 Source: the OCI distribution-spec 1.1, and what registries really do where it is silent.
 """
 
@@ -11,7 +12,6 @@ import os
 import re
 from contextlib import nullcontext
 from functools import cached_property
-from threading import Thread
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -85,7 +85,6 @@ class OciRegistry:
             lambda: Lookup(credential) if credential else find_credential(host, os.environ),
             plain_http=plain_http,
         )
-        self._loading: Thread | None = None
 
     def tags(self, repository: str) -> tuple[str, ...]:
         """See `Registry`."""
@@ -154,12 +153,12 @@ class OciRegistry:
         require_own_digest(require_reference(reference), manifest)
         url = self._exchange.url(repository, "manifests", reference)
         headers = {"Content-Type": manifest.descriptor.media_type}
-        response = self._provider.do_request(url, "PUT", manifest.content, headers)
+        response = self._exchange.ask("PUT", url, headers, manifest.content)
         for turn in range(self._exchange.transport.patience.tries - 1):
             if not _is_raced(response):
                 break
             self._exchange.transport.rest(turn)
-            response = self._provider.do_request(url, "PUT", manifest.content, headers)
+            response = self._exchange.ask("PUT", url, headers, manifest.content)
         response = _good(response)
         if not _require_same(response, manifest.descriptor.digest):
             stored = self.resolve(repository, reference)
@@ -219,7 +218,6 @@ class OciRegistry:
         size = len(blob.content) if isinstance(blob, Blob) else blob.descriptor.size
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         with nullcontext(blob.content) if isinstance(blob, Blob) else opened(blob) as body:
-            self._load_provider_meanwhile()
             return self._exchange.ask("PUT", place, headers, body, repository=repository)
 
     @cached_property
@@ -227,12 +225,6 @@ class OciRegistry:
         from brolly.registry.client import Client
 
         return Client(self._exchange)
-
-    def _load_provider_meanwhile(self) -> None:
-        """Load what is needed for the manifest that follows a blob, while the blob is under way."""
-        if not self._loading:
-            self._loading = Thread(target=lambda: self._provider, name="oras", daemon=True)
-            self._loading.start()
 
 
 def _is_raced(response: Response) -> bool:

@@ -41,8 +41,7 @@ PASSING: Final = frozenset({429, 500, 502, 503, 504})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 5
 _CHUNK: Final = 1 << 20
-# what is read of a file before it is sent on: 16 KiB, as usual, are 6,000 system calls for 100 MB, and between two of
-# them a thread may wait 5 ms for another one, such as the one that loads oras
+# what is read of a file before it is sent on: 16 KiB, as usual, are 6,000 system calls for 100 MB
 _BLOCK: Final = 1 << 22
 # connections kept per host: as many as threads may use at once
 _KEPT: Final = 64
