@@ -100,6 +100,38 @@ def test_what_is_no_file_counts_as_absent(cache: Cache, kind: str) -> None:
     assert cache.read(digest) is None
 
 
+@pytest.mark.parametrize("disk", ["the same disk", "another disk"])
+def test_content_is_lent_as_a_second_name_where_the_disk_can_do_that(
+    disk: str, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, path: Path, **_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(source), None, str(path))
+
+    if disk == "another disk":
+        monkeypatch.setattr(os, "link", refuse)
+    digest = cache.write(b"chart")
+    os.utime(_only_file(cache), (0, 0))
+    assert cache.lend(digest, tmp_path / "lent")
+    assert (tmp_path / "lent").read_bytes() == b"chart"
+    assert (tmp_path / "lent").samefile(_only_file(cache)) == (disk == "the same disk")
+    assert cache.prune(now=1e6, unused_for=1e6) == Usage(0, 0)  # it was of use just now
+    _only_file(cache).unlink()
+    assert not cache.lend(digest, tmp_path / "again")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
+def test_what_is_no_file_is_not_lent(kind: str, cache: Cache, tmp_path: Path) -> None:
+    digest = cache.write(b"chart")
+    path = _only_file(cache)
+    path.rename(tmp_path / "elsewhere")
+    if kind == "link":
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.mkdir() if kind == "folder" else os.mkfifo(path)
+    assert not cache.lend(digest, tmp_path / "lent")
+    assert not os.path.lexists(tmp_path / "lent")
+
+
 def test_a_full_disk_is_told_with_the_file_and_leaves_nothing(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, target: Path) -> Path:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path), None, str(target))

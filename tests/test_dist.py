@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from brolly import dist
+from brolly.cache import Cache
 from brolly.errors import WorldError
 from brolly.oci import IMAGE_MANIFEST, Artifact, Blob, Digest, compact_json
 from brolly.outcome import BuiltArtifact, BundleReport, Outcome, Report, Status
@@ -195,6 +196,34 @@ def kept(one: Outcome) -> KeptOutcome:
         for each in one.artifacts
     )
     return KeptOutcome(one.report, tuple(artifacts), tuple((name, Digest.of(content)) for name, content in one.files))
+
+
+def restored(root: Path, cache: Cache, *outcomes: Outcome) -> list[bool]:
+    """Bring back what was built, as far as the cache has it; build the rest."""
+    report = Report(tool="1", address="oci://a/b", epoch=0, bundles=tuple(one.report for one in outcomes))
+    with dist.Staging(root) as staging:
+        found = [staging.restore(kept(one), cache.lend) for one in outcomes]
+        for one, is_back in zip(outcomes, found, strict=True):
+            if not is_back:
+                staging.put(one)
+        dist.write(staging, report, declared=None)
+    return found
+
+
+def test_what_the_cache_lacks_or_holds_damaged_is_not_brought_back(tmp_path: Path) -> None:
+    cache, whole = Cache(tmp_path / "cache"), tmp_path / "whole/dist"
+    bundles = [made(name, "content") for name in ("one", "two", "three")]
+    write(whole, *bundles)
+    for one in bundles:
+        for blob in (*one.artifacts[0].blobs, one.artifacts[0].manifest):
+            cache.write(blob.content)
+        for _, content in one.files:
+            cache.write(content)
+    contents = {path.name: path for path in cache.root.rglob("sha256/*/*")}
+    contents[bundles[0].artifacts[0].manifest.descriptor.digest[7:]].unlink()
+    contents[bundles[1].artifacts[0].blobs[1].descriptor.digest[7:]].write_bytes(b"damaged")
+    assert restored(tmp_path / "dist", cache, *bundles) == [False, False, True]
+    assert picture(tmp_path / "dist") == picture(whole)
 
 
 @pytest.mark.parametrize("name", ["one.tgz", "one.md", "one/b/c.yaml", "one/stray.yaml", "oci"])

@@ -351,3 +351,16 @@ def test_all_bundles_that_meet_a_fault_of_the_world_are_named(space: Workspace, 
     assert [one["bundle"] for one in done.json["failures"]] == ["one", "two"]
     assert (space.root / "bundles/good/bundle.lock").is_file()
     assert space.run("lock").err.count("answers 500") == 2
+
+
+def test_what_the_world_does_to_many_bundles_is_said_once(space: Workspace) -> None:
+    for name in "abcde":
+        space.bundle(
+            name, dependencies=[{"name": "greeter", "version": "1.x", "repository": "http://127.0.0.1:1/charts"}]
+        )
+    done = space.run("lock", "--retries", "0")
+    said = [line for line in done.err.splitlines() if line.startswith("error")]
+    assert len(said) == 1
+    assert said[0].startswith("error: a, b, c and 2 more: reading the index of http://127.0.0.1:1/charts: ")
+    facts = space.run("lock", "--retries", "0", "--output", "json").json()
+    assert [fact["bundle"] for fact in facts["failures"]] == list("abcde")

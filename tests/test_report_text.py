@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from brolly.findings import Finding, Location, Severity
-from brolly.report.text import counted, findings_text, size_text
+from brolly.report.text import counted, findings_text, listed, size_text
 
 
 def finding(message: str = "it is wrong", at: Location | None = None, **more: str) -> Finding:
@@ -82,3 +82,17 @@ def test_numbers_and_sizes_are_written_for_people() -> None:
     assert [size_text(size) for size in (0, 1023, 1024, 1536, (1 << 20) - 1, 1 << 20)] == [
         "0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1024.0 KiB", "1.00 MiB",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ("a", "a"),
+        ("ab", "a and b"),
+        ("abc", "a, b and c"),
+        ("abcd", "a, b, c and 1 more"),
+        ("abcdef", "a, b, c and 3 more"),
+    ],
+)
+def test_many_names_are_counted(names: str, text: str) -> None:
+    assert listed(list(names)) == text

@@ -63,6 +63,32 @@ class Cache:
         _remove(path)
         return None
 
+    def lend(self, digest: str, path: Path) -> bool:
+        """Give a blob a second name, which must be new; False if there is none. Who takes it looks whether it is whole.
+
+        Where the disk has no hard links, or is another one, it is copied. Nobody may write into the file: that would
+        damage the cache, too.
+        """
+        source = self._blob(Digest.parse(digest))
+        try:
+            os.link(source, path, follow_symlinks=False)
+            is_file = stat.S_ISREG(path.lstat().st_mode)
+            if is_file:
+                os.utime(path)  # its time says when it was last of use
+            else:
+                path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return self._copy(digest, path)
+        return is_file
+
+    def _copy(self, digest: str, path: Path) -> bool:
+        content = self.read(digest)
+        if content is not None:
+            path.write_bytes(content)
+        return content is not None
+
     def write(self, content: bytes) -> Digest:
         """Keep the content; gives its digest. It is written even where it is already: that heals a damaged copy."""
         digest = Digest.of(content)

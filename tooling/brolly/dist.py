@@ -22,7 +22,7 @@ from brolly.outcome import Status
 from brolly.workspace import write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from io import FileIO
 
     from brolly.outcome import BuiltArtifact, BundleReport, Outcome, Report
@@ -89,6 +89,55 @@ class Staging:
             for name, content in built.files:
                 self._put_file(name, content, blobs)
 
+    def restore(self, kept: KeptOutcome, lend: Callable[[str, Path], bool]) -> bool:
+        """Bring back what a bundle was built to; False if some of it is gone or damaged.
+
+        `lend` puts the content of a digest at a path, see `Cache.lend`.
+        """
+        with self._lock:
+            if self._is_over:
+                return False
+            self._open()
+        blobs = {digest: _BLOBS + Digest.parse(digest).hex for digest in kept.blobs}
+        links = {name: digest for name, digest in kept.files if digest in blobs and "/" not in name}
+        wanted = {name: digest for digest, name in blobs.items()}
+        wanted |= {name: digest for name, digest in kept.files if name not in links}
+        taken: dict[str, Path] = {}
+        for name, digest in wanted.items():
+            aside = self._taken(digest, lend)
+            if aside is None:
+                return False
+            taken[name] = aside
+        return self._accept(taken, {name: Digest.parse(digest).hex for name, digest in links.items()})
+
+    def _accept(self, taken: Mapping[str, Path], links: Mapping[str, str]) -> bool:
+        with self._lock:
+            if self._is_over:
+                return False
+            for name, aside in taken.items():
+                self._put_aside(aside, name)
+            self.links |= links
+        return True
+
+    def _taken(self, digest: str, lend: Callable[[str, Path], bool]) -> Path | None:
+        aside = self._root / os.urandom(8).hex()
+        try:
+            if not lend(digest, aside) or _digest(aside) != Digest.parse(digest).hex:
+                return None
+            aside.chmod(0o644)
+        except OSError as error:
+            raise _unwritable(aside, error) from error
+        return aside
+
+    def _put_aside(self, aside: Path, name: str) -> None:
+        path = self._root / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside.replace(path)
+        except OSError as error:
+            raise _unwritable(self.dist / name, error) from error
+        self._list(name)
+
     def place(self, name: str) -> Path:
         """Say where what belongs to `dist/NAME` lies until then."""
         return self._root / name
@@ -97,18 +146,22 @@ class Staging:
         name = Digest.parse(blob.descriptor.digest).hex
         if name not in self.blobs:
             self._write(_BLOBS + name, blob.content)
-            self.blobs.add(name)
 
     def _put_file(self, name: str, content: bytes, blobs: Iterable[Blob]) -> None:
-        folder, slash, _ = name.partition("/")
-        if slash:
-            self.folders.add(folder)
-        elif blob := next((blob for blob in blobs if blob.content == content), None):
+        blob = None if "/" in name else next((blob for blob in blobs if blob.content == content), None)
+        if blob:
             self.links[name] = Digest.parse(blob.descriptor.digest).hex
-            return
+        else:
+            self._write(name, content)
+
+    def _list(self, name: str) -> None:
+        folder, slash, _ = name.partition("/")
+        if name.startswith(_BLOBS):
+            self.blobs.add(name.removeprefix(_BLOBS))
+        elif slash:
+            self.folders.add(folder)
         else:
             self.files.append(name)
-        self._write(name, content)
 
     def _write(self, name: str, content: bytes) -> None:
         path = self._root / name
@@ -118,6 +171,7 @@ class Staging:
             path.chmod(0o644)
         except OSError as error:
             raise _unwritable(self.dist / name, error) from error
+        self._list(name)
 
     def _open(self) -> None:
         if self._held:

@@ -20,14 +20,15 @@ import msgspec
 
 from brolly import __version__
 from brolly.errors import WorldError
-from brolly.oci import Artifact, Blob, Descriptor, Digest, compact_json
-from brolly.outcome import BundleReport, Outcome
+from brolly.oci import Descriptor, Digest, compact_json
+from brolly.outcome import BundleReport
 from brolly.shapes import settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from brolly.cache import Cache
+    from brolly.outcome import Outcome
 
 _Given = TypeVar("_Given")
 _OUTCOME: Final = "outcome"
@@ -51,6 +52,11 @@ class KeptOutcome(msgspec.Struct, frozen=True, array_like=True):
     report: BundleReport
     artifacts: tuple[KeptArtifact, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def blobs(self) -> Iterator[str]:
+        """The digests of all that `dist/oci` gets."""
+        return (one.digest for artifact in self.artifacts for one in (*artifact.blobs, artifact.manifest))
 
 
 def _silent(_fault: WorldError) -> None:
@@ -102,29 +108,9 @@ class Results:
         )
         self._cache.put_note(_OUTCOME, fingerprint, msgspec.msgpack.encode(kept))
 
-    def whole(self, kept: KeptOutcome) -> Outcome | None:
-        """Give a kept outcome with its bytes; None if some of them are gone."""
-        return self._attempt(lambda: self._read(kept))
-
-    def _read(self, kept: KeptOutcome) -> Outcome | None:
-        descriptors = (one for artifact in kept.artifacts for one in (*artifact.blobs, artifact.manifest))
-        contents = {
-            digest: self._cache.read(digest)
-            for digest in {*(one.digest for one in descriptors), *dict(kept.files).values()}
-        }
-        there = {digest: content for digest, content in contents.items() if content is not None}
-        if len(there) < len(contents):
-            return None
-        artifacts = (
-            Artifact(
-                one.repository,
-                one.version,
-                Blob(one.manifest, there[one.manifest.digest]),
-                tuple(Blob(blob, there[blob.digest]) for blob in one.blobs),
-            )
-            for one in kept.artifacts
-        )
-        return Outcome(kept.report, tuple(artifacts), tuple((name, there[digest]) for name, digest in kept.files))
+    def lend(self, digest: str, path: Path) -> bool:
+        """Put bytes of a kept outcome at a path, as `Cache.lend` does; False if they are gone."""
+        return bool(self._attempt(lambda: self._cache.lend(digest, path)))
 
     def facts(self, key: str) -> Any:
         """Give what is kept of Helm's answers about a release."""

@@ -74,11 +74,7 @@ def _ready(kept: KeptOutcome | None, results: Results, staging: dist.Staging) ->
     if dist.holds(staging.dist, kept):
         status = Status.FAILED if kept.report.status is Status.FAILED else Status.UNCHANGED
         return msgspec.structs.replace(kept.report, status=status)
-    restored = results.whole(kept)
-    if restored is None:
-        return None
-    staging.put(restored)
-    return restored.report
+    return kept.report if staging.restore(kept, results.lend) else None
 
 
 def _begin(args: argparse.Namespace) -> tuple[Workspace, Settings, tuple[Finding, ...]]:

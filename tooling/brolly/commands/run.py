@@ -14,7 +14,7 @@ from brolly import console, workspace
 from brolly.errors import UsageError
 from brolly.findings import Severity, has_errors, in_order, printable
 from brolly.limits import CHART_FILE
-from brolly.report.text import counted, findings_text, paint
+from brolly.report.text import counted, findings_text, listed, paint
 
 if TYPE_CHECKING:
     import argparse
@@ -106,9 +106,12 @@ def _text(path: Path) -> str:
 
 
 def print_faults(args: argparse.Namespace, faults: Iterable[tuple[str, BrollyError]]) -> None:
-    """Say what the world did, by bundle; to JSON it belongs to the document."""
+    """Say what the world did, once for all bundles that it did it to; to JSON it belongs to the document."""
+    met: dict[tuple[str, str], dict[str, None]] = {}
     for name, fault in faults if args.output == "text" else ():
-        print_fault(args, f"{name}: {fault}", fault.hint)
+        met.setdefault((str(fault), fault.hint), {})[name] = None
+    for (message, hint), names in met.items():
+        print_fault(args, f"{listed(list(names))}: {message}", hint)
 
 
 def print_fault(args: argparse.Namespace, message: str, hint: str) -> None:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Final
 from brolly.findings import Severity, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from brolly.findings import Finding, Location
 
 _COLOURS: Final = {Severity.ERROR: "1;31", Severity.WARNING: "1;33"}
 _WIDTH: Final = 160
+# names that are written out before the rest is counted
+_NAMED: Final = 3
 
 
 def paint(text: str, colour: str, *, is_coloured: bool) -> str:
@@ -72,6 +74,13 @@ def _frame(finding: Finding, at: Location, sources: Mapping[str, str], gutter: s
 def counted(number: int, noun: str) -> str:
     """Write a number with its noun: `1 error`, `2 errors`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name up to three, and count the others: `a`, `a and b`, `a, b, c and 97 more`."""
+    shown, rest = list(names[:_NAMED]), len(names) - _NAMED
+    last = f"{rest} more" if rest > 0 else shown.pop()
+    return f"{', '.join(shown)} and {last}" if shown else last
 
 
 def size_text(size: int) -> str:
