@@ -362,5 +362,5 @@ def test_what_the_world_does_to_many_bundles_is_said_once(space: Workspace) -> N
     said = [line for line in done.err.splitlines() if line.startswith("error")]
     assert len(said) == 1
     assert said[0].startswith("error: a, b, c and 2 more: reading the index of http://127.0.0.1:1/charts: ")
-    facts = space.run("lock", "--retries", "0", "--output", "json").json()
+    facts = space.run("lock", "--retries", "0", "--output", "json").json
     assert [fact["bundle"] for fact in facts["failures"]] == list("abcde")
