@@ -17,7 +17,8 @@ import pytest
 from brolly.engine import Engine
 from brolly.oci import Blob, Descriptor, Digest
 from brolly.pipeline import publishing
-from brolly.pipeline.publishing import Publication, VersionExists, list_dist, publish
+from brolly.pipeline.proving import listed_in
+from brolly.pipeline.publishing import Publication, VersionExists, publish
 from brolly.registry import Registry, RegistryRefused
 from brolly.registry.remote import OciRegistry
 from registries import MemoryRegistry, htpasswd_registry, peer
@@ -82,7 +83,8 @@ def shop_of(space: Workspace) -> Any:
 
 def copied(space: Workspace, names: list[str], registry: Registry, prefix: str) -> tuple[Publication, ...]:
     shop = shop_of(space)
-    return publish(shop, list_dist(shop, names), registry, prefix)
+    with listed_in(space.dist, names, 2) as listed:
+        return publish(shop, listed, registry, prefix)
 
 
 def test_blobs_come_first_and_the_tag_last(built: Workspace) -> None:

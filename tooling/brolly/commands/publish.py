@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brolly import workspace
-from brolly.commands.run import fault_facts, print_faults, print_json
-from brolly.commands.shop import open_shop, patience
-from brolly.pipeline.publishing import list_dist, publish
+from brolly.commands.run import fault_facts, find_workspace, jobs_of, print_faults, print_json
+from brolly.pipeline.proving import listed_in
 from brolly.registry import parse_destination
 from brolly.report.text import size_text
 
@@ -20,14 +19,17 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     """Publish what `build` wrote."""
-    with open_shop(args, "Publishing") as (shop, _):
-        names = workspace.bundle_names(shop.workspace, args.bundles)
-        root = Path(os.path.relpath(shop.workspace.root))
-        destination = parse_destination(args.to or shop.workspace.config.publish, root=root)
-        # dist/ first: it is hashed while the client of a registry is loaded
-        listed = list_dist(shop, names)
-        registry = destination.open(plain_http=args.plain_http, patience=patience(args))
-        done = publish(shop, listed, registry, destination.prefix, dry_run=args.dry_run)
+    space = find_workspace(args)
+    names = workspace.bundle_names(space, args.bundles)
+    destination = parse_destination(args.to or space.config.publish, root=Path(os.path.relpath(space.root)))
+    with listed_in(space.dist, names, jobs_of(args)) as listed:
+        # loaded while dist/ is hashed
+        from brolly.commands.shop import open_shop, patience
+        from brolly.pipeline.publishing import publish
+
+        with open_shop(args, "Publishing") as (shop, _):
+            registry = destination.open(plain_http=args.plain_http, patience=patience(args))
+            done = publish(shop, listed, registry, destination.prefix, dry_run=args.dry_run)
     published = [one for publication in done for one in publication.published]
     notes = [note for publication in done for note in publication.notes]
     faults = [(one.bundle, one.fault) for one in done if one.fault]

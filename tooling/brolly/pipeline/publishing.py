@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from threading import Event
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import msgspec
 
-from brolly import __version__, dist
+from brolly import __version__
 from brolly.errors import BrollyError
 from brolly.findings import printable
 from brolly.oci import HELM_CHART
 from brolly.outcome import BundleReport, Report, Status
 from brolly.pipeline.fingerprints import fingerprint
+from brolly.pipeline.proving import NotCurrent
 from brolly.pipeline.settings import policy_of
-from brolly.pipeline.shop import Shop, attempts, read
+from brolly.pipeline.shop import Shop, attempts, read, side_by_side
 from brolly.pipeline.unchanged import may_reach_out
 from brolly.results import tool_identity
 from brolly.sources import DEFINITION
@@ -25,26 +24,21 @@ from brolly.workspace import read_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
 
-    from brolly.oci import Blob, StoredArtifact
+    from brolly.oci import Blob, StoredArtifact, StoredBlob
+    from brolly.pipeline.proving import Listed
     from brolly.registry import Registry
     from brolly.sources import Sources
 
 _Result = TypeVar("_Result")
 # the repository below the address, the tag, the digest
 _Key: TypeAlias = tuple[str, str, str]
-Bundles: TypeAlias = "Mapping[str, tuple[StoredArtifact, ...]]"
 
 INPUTS: Final = "io.brolly.bundle.inputs"
 # artifacts under way for each job: most of the time, they wait for the registry
 _PER_JOB: Final = 4
-
-
-class NotCurrent(BrollyError):  # noqa: N818 - it names a state
-    """`dist/` does not hold what the workspace declares now."""
-
-    exit_code = 1
+# bytes of a blob that is under way for some time
+_LARGE: Final = 8 << 20
 
 
 class VersionExists(BrollyError):  # noqa: N818 - it names a state
@@ -81,14 +75,6 @@ class Publication:
     fault: BrollyError | None = None
 
 
-@dataclass(frozen=True)
-class Listed:
-    """The artifacts of bundles in `dist/`. `prove` waits until all their blobs are read; DamagedDist."""
-
-    bundles: Bundles
-    prove: Callable[[], None] = field(repr=False)
-
-
 def publish(
     shop: Shop, listed: Listed, registry: Registry, prefix: str, *, dry_run: bool = False
 ) -> tuple[Publication, ...]:
@@ -96,9 +82,10 @@ def publish(
 
     Charts go first, and what is in several bundles is asked for and sent once. Nothing is written unless all that is
     listed is whole: the registry is asked, and uploads begin, while blobs are still hashed, but none ends before.
-    DamagedDist.
+    NotCurrent, DamagedDist.
     """
     bundles = listed.bundles
+    _require_current(shop, list(bundles), listed.report)
     whose = {_key(one): name for name, artifacts in reversed([*bundles.items()]) for one in artifacts}
     each = {_key(one): one for artifacts in bundles.values() for one in artifacts}
     firsts = {(one.repository, one.tag): one for one in reversed(each.values())}
@@ -127,38 +114,11 @@ def publish(
     return tuple(_publications(bundles, plans, done, faults))
 
 
-def list_dist(shop: Shop, names: Sequence[str]) -> Listed:
-    """Read what the last build made of bundles, and begin to hash it on threads; NotCurrent, DamagedDist.
-
-    Hashing needs no interpreter: it goes on while the bundles are looked at, and while urllib3 is loaded.
-    """
-    report = _last_report(shop)
-    listed = {name: bundle.artifacts if (bundle := report.bundle(name)) else () for name in names}
-    each = dict.fromkeys(one for artifacts in listed.values() for one in artifacts)
-    proofs: list[Future[None]] = []
-    is_proven = Event()
-
-    def prove() -> None:
-        if not is_proven.is_set():
-            for proof in proofs:
-                proof.result()
-            is_proven.set()
-
-    threads = ThreadPoolExecutor(shop.jobs, "proof")
-    try:
-        read = {one: dist.read_artifact(shop.workspace.dist, one, prove) for one in each}
-        blobs = {blob.path: blob for artifact in read.values() for blob in artifact.blobs}
-        proofs += [threads.submit(dist.require_whole, blob) for blob in blobs.values()]
-        _require_current(shop, names, report)
-    except BaseException:
-        threads.shutdown(wait=False, cancel_futures=True)
-        raise
-    threads.shutdown(wait=False)
-    return Listed({name: tuple(read[one] for one in artifacts) for name, artifacts in listed.items()}, prove)
-
-
 def _publications(
-    bundles: Bundles, plans: Mapping[_Key, _Plan], done: Mapping[_Key, Published], faults: Mapping[_Key, BrollyError]
+    bundles: Mapping[str, tuple[StoredArtifact, ...]],
+    plans: Mapping[_Key, _Plan],
+    done: Mapping[_Key, Published],
+    faults: Mapping[_Key, BrollyError],
 ) -> Iterator[Publication]:
     """Tell of each bundle what was done; what an earlier one had published, too, is unchanged for a later one."""
     told: set[_Key] = set()
@@ -185,13 +145,6 @@ def _tried(
     tried = dict(zip(keys, attempts(step, keys, jobs), strict=True))
     faults = {key: fault for key, (_, fault) in tried.items() if fault}
     return {key: cast("_Result", result) for key, (result, _) in tried.items() if key not in faults}, faults
-
-
-def _last_report(shop: Shop) -> Report:
-    report = dist.read_report(shop.workspace.dist)
-    if report is None:
-        raise NotCurrent("nothing was built yet", hint="run `brolly build`")
-    return report
 
 
 def _require_current(shop: Shop, names: Sequence[str], report: Report) -> None:
@@ -271,9 +224,14 @@ def _write(plan: _Plan, registry: Registry, prove: Callable[[], None]) -> None:
         return  # another one is tolerated in its place
     # what is there already is completed, if a blob of it was lost or damaged
     # the largest first: it is under way while all the others are hashed
-    for blob in sorted(artifact.blobs, key=lambda blob: -blob.descriptor.size):
+    blobs = sorted(artifact.blobs, key=lambda blob: -blob.descriptor.size)
+
+    def put(blob: StoredBlob) -> None:
         if not (plan.there and registry.has_blob(repository, blob.descriptor.digest)):
             registry.put_blob(repository, blob)
+
+    # beside a large one the others take no time
+    side_by_side(put, blobs, 2 if blobs and blobs[0].descriptor.size > _LARGE else 1)
     prove()
     if not plan.there or not registry.resolve(repository, artifact.digest):
         registry.put_manifest(repository, artifact.digest, artifact.manifest)

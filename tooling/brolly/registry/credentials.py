@@ -12,7 +12,6 @@ import binascii
 import json
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -132,6 +131,8 @@ def _ask_helper(name: str, server: str, environ: Mapping[str, str], troubles: li
     if path is None:
         _say_once(troubles, f"{quoted(program)} is not on PATH")
         return None
+    import subprocess
+
     try:
         done = subprocess.run(  # its stderr may hold secrets, so it is not shown
             [path, "get"],
