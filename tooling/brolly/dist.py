@@ -402,7 +402,7 @@ def _lacking(digest: str) -> DamagedDist:
 
 
 def _damaged(digest: str) -> DamagedDist:
-    return DamagedDist(f"the blob {digest[:19]} in dist/oci is damaged", hint="remove dist/ and run `brolly build`")
+    return DamagedDist(f"the blob {digest[:19]} in dist/oci is damaged", hint="run `brolly build`")
 
 
 def holds(dist: Path, kept: KeptOutcome) -> bool:
