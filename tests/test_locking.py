@@ -364,3 +364,17 @@ def test_what_the_world_does_to_many_bundles_is_said_once(space: Workspace) -> N
     assert said[0].startswith("error: a, b, c and 2 more: reading the index of http://127.0.0.1:1/charts: ")
     facts = space.run("lock", "--retries", "0", "--output", "json").json
     assert [fact["bundle"] for fact in facts["failures"]] == list("abcde")
+
+
+def test_what_lock_check_says_is_what_lock_would_do(space: Workspace) -> None:
+    space.bundle("app", {**local_chart(), "values.yaml": "a: [\n"}, dependencies=[local()])
+    space.good("lock")
+    space.good("lock", "--check")  # values are not locked
+    path = space.root / "bundles/app/bundle.lock"
+    written = path.read_bytes()
+    for other in (written.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + written, written + b"# more\n"):
+        path.write_bytes(other)
+        done = space.run("lock", "--check", "--output", "json")
+        assert (done.code, done.codes) == (1, ["lock/other-form"])
+        space.good("lock")
+        assert path.read_bytes() == written

@@ -141,6 +141,16 @@ def test_what_comes_back_from_the_cache_is_what_was_built_and_takes_no_room(spac
     assert picture(space.dist)["dist/umbrella-1.0.0.tgz"] == built["dist/umbrella-1.0.0.tgz"]
 
 
+def test_a_bundle_that_moved_is_judged_anew(space: Workspace) -> None:
+    two_targets(space)
+    space.good("build")
+    (space.root / "bundles/umbrella").rename(space.root / "bundles/moved")
+    for command in ("check", "build"):
+        done = space.run(command, "--output", "json")
+        assert (done.code, done.codes) == (1, ["definition/name"])
+        assert "bundles/moved/bundle.yaml" in done.out
+
+
 def test_an_outcome_belongs_to_all_that_went_in(space: Workspace) -> None:
     two_targets(space)
     space.good("build")

@@ -45,12 +45,49 @@ def test_a_configuration_that_cannot_be_read_is_no_reason_to_look_elsewhere(tmp_
         workspace.find(tmp_path)
 
 
-def test_bundles_are_folders_whose_names_do_not_begin_with_a_dot(tmp_path: Path) -> None:
+def test_a_configuration_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "brolly.toml").write_bytes(b'\xef\xbb\xbfaddress = "oci://a.example/x"\n')
+    assert workspace.find(tmp_path).config.address == "oci://a.example/x"
+
+
+def test_another_projects_broken_configuration_is_its_own_affair(tmp_path: Path) -> None:
+    write_files(tmp_path, {"brolly.toml": "", "inner/pyproject.toml": "[project\n"})
+    assert workspace.find(tmp_path / "inner").root == tmp_path
+    (tmp_path / "inner/pyproject.toml").write_text("[tool.brolly\n")
+    with pytest.raises(UsageError, match="cannot be read"):
+        workspace.find(tmp_path / "inner")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ('"bad key!" = "x"', "'bad key!' can be no part of a label"),
+        ('team = "x y"', "'x y' can be no part of a label"),
+        (f'team = "{"a" * 64}"', "can be no part of a label"),
+        ('part-of = ""', "'' can be no part of a label"),
+        ('"A.example/team" = "x"', "'A.example/team' can be no part of a label"),
+        ('part-of = "app.kubernetes.io/version"', "two labels have the key app.kubernetes.io/version"),
+        ('"app.kubernetes.io/managed-by" = "me"', "two labels have the key app.kubernetes.io/managed-by"),
+    ],
+)
+def test_labels_are_such_as_kubernetes_takes(labels: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        made(tmp_path, **{"brolly.toml": f"[labels]\n{labels}\n"})
+    assert said in str(caught.value)
+    good = 'part-of = "app.kubernetes.io/version"\nversion = "a.example/v"\nteam = ""\n"a.example/b_C" = "x-1.2"'
+    made(tmp_path, **{"brolly.toml": f"[labels]\n{good}\n"})
+
+
+def test_bundles_are_folders_whose_names_do_not_begin_with_a_dot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     space = made(tmp_path, **{"bundles/.hidden/bundle.yaml": "", "bundles/README.md": "", "bundles/b/bundle.yaml": ""})
     assert workspace.bundle_names(space) == ("app", "b")
     assert workspace.bundle_names(space, ["b", "bundles/app", "b"]) == ("app", "b")
     with pytest.raises(UsageError, match="there is no bundle 'c'"):
         workspace.bundle_names(space, ["c"])
+    monkeypatch.chdir(tmp_path / "bundles/b")
+    assert workspace.bundle_names(space, ["."]) == ("b",)
 
 
 def test_files_are_read_by_their_names_in_the_bundle_sorted(tmp_path: Path) -> None:

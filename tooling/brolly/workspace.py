@@ -17,7 +17,7 @@ from brolly import limits
 from brolly.errors import UsageError, WorldError
 from brolly.findings import Finding, Location, Rule, Severity, printable
 from brolly.limits import CHART_FILE, CHART_UNPACKED, Setting
-from brolly.sources import Sources
+from brolly.sources import Settings, Sources
 from brolly.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ UNREADABLE: Final = Rule("bundle/unreadable-file", Severity.ERROR, "a file that 
 RULES: Final = (LINK, FILE_TOO_LARGE, TOO_MUCH, UNREADABLE)
 
 _MAX_FILES: Final = 20_000
+# the labels that can be given other keys, with their own
+_LABELS: Final = {"part-of": Settings.part_of_label, "version": Settings.version_label}
+_LABEL_HINT: Final = (
+    "a key is a name, such as team or domain.example/team; names and values have at most 63 letters, digits, '.', '_' "
+    "and '-', and begin and end with a letter or digit"
+)
 _IGNORED: Final = {".git", "__pycache__", ".DS_Store"}
 # what `write_file` leaves if its process is killed
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
@@ -118,12 +124,16 @@ def find(start: Path) -> Workspace:
 
 
 def _table(path: Path) -> dict[str, Any] | None:
+    content = b""
     try:
-        data = tomllib.loads(path.read_bytes().decode())
+        content = path.read_bytes()
+        data = tomllib.loads(content.decode("utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        if content and path.name != "brolly.toml" and b"brolly" not in content:
+            return None  # somebody else's file, and their fault
+        raise UsageError(f"{path} cannot be read: {error}", hint="it is TOML, see https://toml.io") from error
     if path.name == "brolly.toml":
         return data
     tool = data.get("tool")
@@ -140,7 +150,7 @@ def _config(table: dict[str, Any], path: Path) -> WorkspaceShape:
     try:
         config = msgspec.convert(table, WorkspaceShape)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: {error}", hint="see schemas/workspace.schema.json") from error
+        raise UsageError(f"{path}: {error}", hint="`brolly schema workspace` prints what may stand there") from error
     for name, setting in config.limits.items():
         if name not in limits.NAMES:
             raise UsageError(f"{path}: there is no limit {printable(name)!r}", hint=did_you_mean(name, limits.NAMES))
@@ -148,7 +158,41 @@ def _config(table: dict[str, Any], path: Path) -> WorkspaceShape:
             raise UsageError(f"{path}: {printable(setting)!r} is no number of bytes", hint="write 800Ki or 1Mi")
     for name in limits.loosened(config.limits):
         raise UsageError(f"{path}: the limit of {name} is loosened without a reason", hint="add `reason`")
+    _require_labels(config.labels, path)
     return config
+
+
+def _require_labels(labels: Mapping[str, str], path: Path) -> None:
+    """Refuse what Kubernetes would: keys and values of another form, and one key for two labels."""
+    own = [labels.get(name, key) for name, key in _LABELS.items()]
+    others = {key: value for key, value in labels.items() if key not in _LABELS}
+    for text, is_good in (
+        *((key, _is_label_key(key)) for key in (*own, *others)),
+        *map(_judged_value, others.values()),
+    ):
+        if not is_good:
+            raise UsageError(f"{path}: {printable(text)!r} can be no part of a label", hint=_LABEL_HINT)
+    keys = ["app.kubernetes.io/managed-by", *own, *others]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise UsageError(f"{path}: two labels have the key {twice[0]}", hint="give each label a key of its own")
+
+
+def _judged_value(text: str) -> tuple[str, bool]:
+    return text, not text or _is_label(text)
+
+
+def _is_label_key(text: str) -> bool:
+    prefix, slash, name = text.rpartition("/")
+    return _is_label(name) and (not slash or _is_domain(prefix))
+
+
+def _is_label(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", text) is not None
+
+
+def _is_domain(text: str) -> bool:
+    part = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+    return len(text) <= 253 and re.fullmatch(rf"{part}(?:\.{part})*", text) is not None
 
 
 def json_schema() -> dict[str, Any]:
@@ -169,12 +213,17 @@ def bundle_names(workspace: Workspace, wanted: Iterable[str] = ()) -> tuple[str,
         raise UsageError(f"{workspace.bundles} holds no bundle", hint=hint)
     if unusable := [name for name in names if not _is_text(name)]:
         raise UsageError(f"the folder bundles/{printable(unusable[0])} has a name that is not UTF-8 text")
-    chosen = tuple(dict.fromkeys(Path(name).name for name in wanted))
+    chosen = tuple(dict.fromkeys(_folder_name(name) for name in wanted))
     for name in chosen:
         if name not in names:
             hint = did_you_mean(name, names) or f"bundles here: {', '.join(names)}"
             raise UsageError(f"there is no bundle {printable(name)!r}", hint=hint)
     return tuple(sorted(chosen)) or tuple(names)
+
+
+def _folder_name(wanted: str) -> str:
+    name = Path(wanted).name
+    return name if name not in {"", ".."} else Path(wanted).resolve().name
 
 
 def _is_ignored(name: str) -> bool:

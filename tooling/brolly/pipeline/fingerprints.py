@@ -19,8 +19,11 @@ def inputs_digest(sources: Sources, settings: Settings) -> str:
 
 
 def fingerprint(sources: Sources, settings: Settings, identity: str, policy: str = "") -> str:
-    """Hash all that goes into a bundle's outcome: overlays, local charts, the workspace's policy, and what computes."""
-    return _digest(sources.files, settings, identity, policy)
+    """Hash all that goes into a bundle's outcome: overlays, local charts, the workspace's policy, and what computes.
+
+    The folder, too: a bundle has its name, and findings have it in their paths.
+    """
+    return _digest(sources.files, settings, identity, policy, sources.folder)
 
 
 def _digest(files: Mapping[str, bytes], settings: Settings, *more: str) -> str:

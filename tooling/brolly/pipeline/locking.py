@@ -11,7 +11,7 @@ from brolly import limits, lock, workspace
 from brolly.chart import Chart, ChartError, read_package
 from brolly.definition import Dependency, HttpRepository, LocalChart
 from brolly.errors import BrollyError, UsageError
-from brolly.findings import Finding, Rule, Severity, printable
+from brolly.findings import Finding, Location, Rule, Severity, printable
 from brolly.lock import Lock, LockedDependency
 from brolly.pipeline.shop import DOWNLOADS, Draft, Shop, each_or_fault, fetch_address, lock_findings, read, side_by_side
 from brolly.sources import DEFINITION, LOCK
@@ -27,8 +27,9 @@ UNRESOLVED: Final = Rule("lock/unresolved", Severity.ERROR, "no version fits")
 BAD_CHART: Final = Rule("lock/bad-chart", Severity.ERROR, "a chart that Helm would not load")
 OTHER_CHART: Final = Rule("lock/other-chart", Severity.ERROR, "a local chart of another name or version than asked")
 NOT_VENDORED: Final = Rule("lock/not-vendored", Severity.ERROR, "a local chart without its own dependencies")
+OTHER_FORM: Final = Rule("lock/other-form", Severity.ERROR, "a lock with other bytes than Brolly writes")
 
-RULES: Final = (UNRESOLVED, BAD_CHART, OTHER_CHART, NOT_VENDORED)
+RULES: Final = (UNRESOLVED, BAD_CHART, OTHER_CHART, NOT_VENDORED, OTHER_FORM)
 
 Resolution = tuple[LockedDependency | None, tuple[Finding, ...]]
 
@@ -86,14 +87,14 @@ def check_locks(shop: Shop, names: Sequence[str]) -> list[Draft]:
     """Say what `lock` would change for a reason in this repository; no network, nothing written."""
 
     def step(name: str) -> Draft:
-        draft = read(shop, name)
-        return draft.found(lock_findings(draft))
+        draft = _for_lock(read(shop, name))
+        return draft.found((*lock_findings(draft), *_other_form(draft)))
 
     return side_by_side(step, names, shop.jobs)
 
 
 def _lock_bundle(shop: Shop, draft: Draft, upgrade: frozenset[str] | None) -> Locking:
-    draft = replace(draft, findings=tuple(one for one in draft.findings if _concerns_lock(one, draft)))
+    draft = _for_lock(draft)
     wrote = draft.authored
     if wrote is None or not draft.is_good:
         return Locking(draft, None)
@@ -107,6 +108,20 @@ def _lock_bundle(shop: Shop, draft: Draft, upgrade: frozenset[str] | None) -> Lo
         return Locking(draft, None)
     made = lock.make(wrote.bundle, entries)
     return Locking(draft, made, moves=tuple(_moves(wrote.lock, made)))
+
+
+def _for_lock(draft: Draft) -> Draft:
+    """Leave out what is no business of the lock."""
+    return replace(draft, findings=tuple(one for one in draft.findings if _concerns_lock(one, draft)))
+
+
+def _other_form(draft: Draft) -> Iterator[Finding]:
+    if draft.authored and draft.authored.lock:
+        content = draft.sources.files.get(LOCK, b"")
+        if lock.serialize(draft.authored.lock) != content:
+            how = "with carriage returns" if b"\r" in content else "in another way than `brolly lock` writes it"
+            at = Location(draft.sources.path(LOCK))
+            yield OTHER_FORM.finding(f"{LOCK} is written {how}", at, hint=f"run `brolly lock {draft.name}`")
 
 
 def _concerns_lock(finding: Finding, draft: Draft) -> bool:
