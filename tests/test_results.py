@@ -26,6 +26,11 @@ def test_the_identity_names_the_code_and_all_that_decides() -> None:
     assert [one.split()[0] for one in named[1:]] == [*results._DECIDERS]
 
 
+def test_another_engine_is_another_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HELM_C_LIB", "/elsewhere/libhelm.so")
+    assert results.tool_identity.__wrapped__().endswith("; /elsewhere/libhelm.so")
+
+
 def test_the_identity_is_found_without_loading_what_reads_metadata() -> None:
     script = (
         "import sys; from brolly.results import tool_identity; "

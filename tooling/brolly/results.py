@@ -185,7 +185,8 @@ def tool_identity() -> str:
         with open(path, "rb") as file:  # noqa: PTH123
             code.update(path[len(str(root)) :].replace("\\", "/").encode() + b"\0" + file.read() + b"\0")
     others = (f"{name} {_version(name)}" for name in _DECIDERS)
-    return "; ".join((f"brolly {__version__} {code.hexdigest()[:16]}", *others))
+    chosen = os.environ.get("HELM_C_LIB", "")  # another engine than the installed one
+    return "; ".join((f"brolly {__version__} {code.hexdigest()[:16]}", *others, *filter(None, [chosen])))
 
 
 def _version(distribution: str) -> str:
