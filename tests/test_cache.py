@@ -252,6 +252,39 @@ def test_what_was_read_lately_is_not_pruned(cache: Cache) -> None:
     assert cache.read(read) == b"read"
 
 
+def test_nothing_foreign_is_pruned_or_counted(cache: Cache, tmp_path: Path) -> None:
+    digest = cache.write(b"chart")
+    cache.put_note("index", "key", b"note")
+    name, elsewhere = "0" * 64, tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    own = cache.usage()
+    (cache.root / "sha256" / "cd").symlink_to(elsewhere)
+    (cache.root / "notes" / "linked").symlink_to(elsewhere)
+    foreign = [
+        "letter", name, ".tmp-1", "docs/a", f"docs/aa/{name}", "sha256/a", f"sha256/{name}", "sha256/ab/a",
+        f"sha256/xyz/{name}", f"sha256/ab/deep/{name}", f"notes/{name}", f"notes/index/deep/{name}", "notes/index/a",
+        f"sha256/cd/{name}", f"notes/linked/{name}",
+    ]  # fmt: skip
+    for file in foreign:
+        (cache.root / file).parent.mkdir(parents=True, exist_ok=True)
+        (cache.root / file).write_bytes(b"foreign")
+    assert cache.usage() == own
+    assert cache.prune(now=4e9, unused_for=0) == own
+    assert [file for file in foreign if not (cache.root / file).exists()] == []
+    assert cache.read(digest) is None
+    assert cache.note("index", "key") is None
+
+
+def test_a_cache_that_is_not_there_holds_nothing(cache: Cache) -> None:
+    assert cache.usage() == cache.prune(now=4e9, unused_for=0) == Usage(0, 0)
+
+
+def test_a_cache_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(WorldError, match=r"reading the cache, .*/file: Not a directory"):
+        Cache(tmp_path / "file").usage()
+
+
 def test_the_environment_says_where_the_cache_is() -> None:
     chosen = {"HOME": "/home/me", "XDG_CACHE_HOME": "/var/cache/me", "BROLLY_CACHE": "/mnt/shared"}
     assert default_path(chosen) == Path("/mnt/shared")

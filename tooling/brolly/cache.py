@@ -8,6 +8,7 @@ cache at once, and a process may be killed at any moment.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _TEMPORARY: Final = ".tmp-"
+# the folders of a cache, with the folders in them, and how the files there are called
+_OWN_FOLDERS: Final = {"sha256": re.compile(r"[0-9a-f]{2}"), "notes": re.compile(r".+", re.DOTALL)}
+_OWN_NAME: Final = re.compile(rf"[0-9a-f]{{64}}|{re.escape(_TEMPORARY)}.*", re.DOTALL)
 _ABANDONED_SECONDS: Final = 3600
 # a link in the place of a file or folder is never followed: the cache may stand on a shared disk
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -144,11 +148,33 @@ class Cache:
             ) from error
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for folder, _, names in os.walk(self.root):
-            for name in names:
-                path = Path(folder, name)
-                with suppress(FileNotFoundError):  # another process may remove it meanwhile
-                    yield path, path.lstat()
+        """List what the cache wrote, and nothing else that stands in its folder: a home may be that."""
+        for kind, folder in _folders(self.root):
+            for name, path in _folders(folder) if kind in _OWN_FOLDERS else ():
+                if _OWN_FOLDERS[kind].fullmatch(name):
+                    yield from _entries(path)
+
+
+def _folders(parent: Path) -> Iterator[tuple[str, Path]]:
+    """List the folders in a folder, by name; a link to one is none."""
+    return ((found.name, Path(found)) for found in _listed(parent) if found.is_dir(follow_symlinks=False))
+
+
+def _entries(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    for found in _listed(folder):
+        if _OWN_NAME.fullmatch(found.name):
+            with suppress(FileNotFoundError):  # another process may remove it meanwhile
+                yield Path(found), found.stat(follow_symlinks=False)
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _unreadable(folder, error) from error
 
 
 def _checksum(kind: str, key: str, content: bytes) -> bytes:
