@@ -9,14 +9,18 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brolly.cache import Cache, Usage, default_path
+from brolly.cache import Cache, NotRemoved, Usage, default_path
 from brolly.errors import WorldError
 from brolly.oci import Digest
+
+if TYPE_CHECKING:
+    from workspaces import Workspace
 
 
 @pytest.fixture
@@ -273,6 +277,62 @@ def test_nothing_foreign_is_pruned_or_counted(cache: Cache, tmp_path: Path) -> N
     assert [file for file in foreign if not (cache.root / file).exists()] == []
     assert cache.read(digest) is None
     assert cache.note("index", "key") is None
+
+
+def test_what_cannot_be_removed_is_told_and_not_counted(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    stays = cache.write(b"stays")
+    cache.write(b"goes")
+    unlink = Path.unlink
+
+    def refuse(path: Path) -> None:
+        if path.name == Digest.parse(stays).hex:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        unlink(path)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(NotRemoved) as caught:
+        cache.prune(now=4e9, unused_for=0)
+    assert caught.value.removed == Usage(1, 4)
+    assert str(caught.value) == (
+        f"removing from the cache: 1 file cannot be removed, such as {_only_file(cache)}: Read-only file system"
+    )
+    assert "BROLLY_CACHE" in caught.value.hint
+    assert cache.read(stays) == b"stays"
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_prune_says_what_it_removed_and_what_not(
+    output: str, space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    cache = Cache(space.cache)
+    cache.write(b"chart")
+    os.utime(_only_file(cache), (0, 0))
+    monkeypatch.setattr(Path, "unlink", refuse)
+    done = space.run("cache", "prune", "--days", "0", "--output", output)
+    told = f"{_only_file(cache)}: Read-only file system"
+    if output == "text":
+        assert done.out == f"{cache.root} removed 0 files, 0 B\n"
+    else:
+        found = done.json
+        assert told in found.pop("failures")[0]["message"]
+        assert found == {"path": str(cache.root), "files": 0, "bytes": 0}
+    assert done.code == 3
+    assert told in done.err
+
+
+def test_what_another_process_removes_meanwhile_is_no_fault(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.write(b"chart")
+    unlink = Path.unlink
+
+    def late(path: Path) -> None:
+        unlink(path)
+        unlink(path)
+
+    monkeypatch.setattr(Path, "unlink", late)
+    assert cache.prune(now=4e9, unused_for=0) == Usage(0, 0)
 
 
 def test_a_cache_that_is_not_there_holds_nothing(cache: Cache) -> None:

@@ -19,7 +19,7 @@ from brolly.errors import WorldError
 from brolly.oci import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _TEMPORARY: Final = ".tmp-"
 # the folders of a cache, with the folders in them, and how the files there are called
@@ -37,6 +37,19 @@ class Usage:
 
     files: int
     size: int
+
+
+class NotRemoved(WorldError):  # noqa: N818 - it says what is left
+    """Some files are there still; `removed` is what went."""
+
+    def __init__(self, removed: Usage, left: Sequence[tuple[Path, OSError]]) -> None:
+        path, error = left[0]
+        count = "1 file" if len(left) == 1 else f"{len(left)} files"
+        super().__init__(
+            f"removing from the cache: {count} cannot be removed, such as {path}: {error.strerror or error}",
+            hint="run it as the owner of the cache's folder, or choose another folder with BROLLY_CACHE",
+        )
+        self.removed = removed
 
 
 def default_path(environ: Mapping[str, str]) -> Path:
@@ -119,17 +132,26 @@ class Cache:
         return Usage(len(sizes), sum(sizes))
 
     def prune(self, *, now: float, unused_for: float) -> Usage:
-        """Remove what was neither written nor read for so many seconds; gives what was removed.
+        """Remove what was neither written nor read for so many seconds; gives what was removed, or NotRemoved.
 
         What a killed process left half written goes after an hour.
         """
-        removed = []
+        removed, left = [], []
         for path, status in self._files():
             limit = _ABANDONED_SECONDS if path.name.startswith(_TEMPORARY) else unused_for
-            if now - status.st_mtime > limit:
-                _remove(path)
+            if now - status.st_mtime <= limit:
+                continue
+            try:
+                path.unlink()
                 removed.append(status.st_size)
-        return Usage(len(removed), sum(removed))
+            except FileNotFoundError:
+                pass  # another process removed it
+            except OSError as error:
+                left.append((path, error))
+        usage = Usage(len(removed), sum(removed))
+        if left:
+            raise NotRemoved(usage, left)
+        return usage
 
     def _blob(self, digest: Digest) -> Path:
         return self.root / "sha256" / digest.hex[:2] / digest.hex
