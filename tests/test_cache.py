@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,6 +103,62 @@ def test_what_is_no_file_counts_as_absent(cache: Cache, kind: str) -> None:
     path = _only_file(cache)
     path.unlink()
     path.mkdir() if kind == "folder" else os.mkfifo(path)
+    assert cache.read(digest) is None
+
+
+def _folder_in_place_of(path: Path, outside: Path) -> None:
+    """Put a folder with all kinds of things where a file was; a link in it leads outside."""
+    path.unlink()
+    (path / "deep" / "er").mkdir(parents=True)
+    (path / "deep" / "file").write_bytes(b"file")
+    outside.mkdir()
+    (outside / "file").write_bytes(b"outside")
+    (path / "folder").symlink_to(outside)
+    (path / "deep" / "link").symlink_to(outside / "file")
+
+
+def test_writing_heals_a_folder_in_the_place_of_a_file(cache: Cache, tmp_path: Path) -> None:
+    digest = cache.write(b"chart")
+    _folder_in_place_of(_only_file(cache), tmp_path / "outside")
+    assert cache.read(digest) is None
+    cache.write(b"chart")
+    assert cache.read(digest) == b"chart"
+    assert [path.name for path in _files(cache)] == [Digest.parse(digest).hex]
+    assert (tmp_path / "outside" / "file").read_bytes() == b"outside"
+
+
+def test_many_may_heal_a_note_at_once(cache: Cache, tmp_path: Path) -> None:
+    cache.put_note("index", "key", b"note")
+    _folder_in_place_of(_only_file(cache), tmp_path / "outside")
+    assert cache.note("index", "key") is None
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: cache.put_note("index", "key", b"note"), range(40)))
+    assert cache.note("index", "key") == b"note"
+    assert len(_files(cache)) == 1
+
+
+def test_a_folder_that_cannot_be_removed_does_not_stay_in_the_way(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    digest = cache.write(b"chart")
+    _folder_in_place_of(_only_file(cache), tmp_path / "outside")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", refuse)
+        cache.write(b"chart")
+    assert cache.read(digest) == b"chart"
+    cache.prune(now=time.time() + 7200, unused_for=1e9)
+    assert [path.name for path in _files(cache)] == [Digest.parse(digest).hex]
+
+
+def test_a_folder_in_the_place_of_a_file_is_pruned(cache: Cache, tmp_path: Path) -> None:
+    digest = cache.write(b"chart")
+    _folder_in_place_of(_only_file(cache), tmp_path / "outside")
+    assert cache.prune(now=4e9, unused_for=0).files == 1
+    assert _files(cache) == []
+    assert (tmp_path / "outside" / "file").read_bytes() == b"outside"
     assert cache.read(digest) is None
 
 

@@ -142,7 +142,7 @@ class Cache:
             if now - status.st_mtime <= limit:
                 continue
             try:
-                path.unlink()
+                _discard(path)
                 removed.append(status.st_size)
             except FileNotFoundError:
                 pass  # another process removed it
@@ -252,11 +252,38 @@ def _make_folder(root: Path, folder: Path) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{os.urandom(8).hex()}")
+    temporary = _beside(path)
     try:
         with os.fdopen(os.open(temporary, _CREATE, 0o600), "wb") as file:
             file.write(content)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except IsADirectoryError:
+            _clear(path)
+            temporary.replace(path)
     except BaseException:
         _remove(temporary)
         raise
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{_TEMPORARY}{os.getpid()}-{os.urandom(8).hex()}")
+
+
+def _clear(path: Path) -> None:
+    """Move away what stands in a file's place, and remove it; what cannot be removed waits for `prune`."""
+    aside = _beside(path)
+    with suppress(FileNotFoundError):  # another process was first
+        path.rename(aside)
+    with suppress(OSError):
+        _discard(aside)
+
+
+def _discard(path: Path) -> None:
+    """Remove what stands in a file's place: a folder with what is in it, but nothing that a link there leads to."""
+    if stat.S_ISDIR(path.lstat().st_mode):
+        import shutil  # takes 3 ms, and is hardly ever needed
+
+        shutil.rmtree(path)
+    else:
+        path.unlink()
