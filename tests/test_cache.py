@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -160,6 +161,81 @@ def test_a_folder_in_the_place_of_a_file_is_pruned(cache: Cache, tmp_path: Path)
     assert _files(cache) == []
     assert (tmp_path / "outside" / "file").read_bytes() == b"outside"
     assert cache.read(digest) is None
+
+
+def _deny(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Let nobody open a file, not even root."""
+    opened = os.open
+
+    def refuse(name: Path, *arguments: int) -> int:
+        if name == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(name))
+        return opened(name, *arguments)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+
+def test_a_file_that_may_not_be_read_is_absent_and_replaced(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = cache.write(b"chart")
+    path = _only_file(cache)
+    before = path.stat().st_ino
+    with monkeypatch.context() as patch:
+        _deny(patch, path)
+        assert cache.read(digest) is None
+        cache.write(b"chart")
+    assert cache.read(digest) == b"chart"
+    assert path.stat().st_ino != before
+    cache.put_note("index", "key", b"note")
+    (note,) = set(_files(cache)) - {path}
+    _deny(monkeypatch, note)
+    assert cache.note("index", "key") is None
+
+
+def test_a_file_that_may_not_be_read_is_not_lent(cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = cache.write(b"chart")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    _deny(monkeypatch, _only_file(cache))
+    assert not cache.lend(digest, tmp_path / "lent")
+    assert not (tmp_path / "lent").exists()
+
+
+def test_a_folder_that_may_not_be_entered_is_told(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = cache.write(b"chart")
+    path = _only_file(cache)
+    lstat = os.lstat
+
+    def refuse(name: Path) -> os.stat_result:
+        if name == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(name))
+        return lstat(name)
+
+    _deny(monkeypatch, path)
+    monkeypatch.setattr(os, "lstat", refuse)
+    with pytest.raises(WorldError, match=f"reading the cache, {path}: Permission denied"):
+        cache.read(digest)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+def test_a_cache_of_another_user_is_healed_or_told() -> None:
+    program = (
+        "import os, sys\nfrom pathlib import Path\n"
+        "from brolly.cache import Cache\nfrom brolly.errors import WorldError\n"
+        "os.setuid(65534)\ncache = Cache(Path(sys.argv[1]))\n"
+        "digest = cache.write(b'chart')\n"
+        "path = cache.root / 'sha256' / digest.hex[:2] / digest.hex\n"
+        "path.chmod(0)\n"
+        "print(cache.read(digest), cache.lend(digest, cache.root / 'lent'), os.path.lexists(cache.root / 'lent'))\n"
+        "cache.write(b'chart')\nprint(cache.read(digest))\n"
+        "path.parent.chmod(0)\n"
+        "try:\n    cache.read(digest)\nexcept WorldError as fault:\n    print(fault)\n"
+    )
+    # pytest's folders are closed to others
+    with tempfile.TemporaryDirectory() as cache:
+        os.chown(cache, 65534, 65534)
+        done = subprocess.run([sys.executable, "-c", program, cache], capture_output=True, text=True, check=True)
+    first, second, third = done.stdout.splitlines()
+    assert (first, second) == ("None False False", "b'chart'")
+    assert third.endswith("Permission denied")
 
 
 @pytest.mark.parametrize("disk", ["the same disk", "another disk"])

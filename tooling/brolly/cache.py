@@ -89,7 +89,7 @@ class Cache:
         source = self._blob(Digest.parse(digest))
         try:
             os.link(source, path, follow_symlinks=False)
-            is_file = stat.S_ISREG(path.lstat().st_mode)
+            is_file = stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.R_OK)
             if is_file:
                 os.utime(path)  # its time says when it was last of use
             else:
@@ -211,7 +211,8 @@ def _read(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        if path.is_symlink():
+        # a link, or a file of somebody else's: writing puts another in its place
+        if os.path.islink(path) or (isinstance(error, PermissionError) and os.path.lexists(path)):  # noqa: PTH114
             return None
         raise _unreadable(path, error) from error
     try:
