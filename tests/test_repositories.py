@@ -196,6 +196,41 @@ def test_a_damaged_index_in_the_cache_is_downloaded_anew(server: ChartRepository
     assert "if-none-match" not in server.requests[-1].headers
 
 
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"etag":"x"}',
+        b'{"digest":1,"etag":"x"}',
+        b'{"digest":"../../etc/passwd","etag":"x"}',
+        b'{"digest":"%s","etag":1}',
+        b'{"digest":"%s","modified":{}}',
+        b'{"digest":"%s","etag":"x\\ny: z"}',
+        b'{"digest":"%s","etag":"\xe2\x82\xac"}',
+    ],
+)
+def test_a_note_of_another_shape_about_an_index_is_absent(note: bytes, server: ChartRepository, cache: Cache) -> None:
+    server.add("podinfo", "1.0.0")
+    digest = cache.write(b"apiVersion: v1\nentries: {}\n")
+    cache.put_note("index", f"{server.url}/index.yaml", note.replace(b"%s", digest.encode()))
+    assert _repositories(cache).find(server.url, "podinfo", "*").version == "1.0.0"
+    assert "if-none-match" not in server.requests[-1].headers
+    _repositories(cache).versions(server.url, "podinfo")
+    assert "if-none-match" in server.requests[-1].headers
+
+
+def test_an_index_is_known_by_its_time_too(server: ChartRepository, cache: Cache) -> None:
+    server.add("podinfo", "1.0.0")
+    server.etags = False
+    server.faults["/index.yaml"] = faulty.Fault(headers={"Last-Modified": "Fri, 02 Jan 2026 03:04:05 GMT"})
+    _repositories(cache).versions(server.url, "podinfo")
+    _repositories(cache).versions(server.url, "podinfo")
+    assert server.requests[-1].headers["if-modified-since"] == "Fri, 02 Jan 2026 03:04:05 GMT"
+
+
 def test_an_index_that_helm_cannot_use_is_not_kept(server: ChartRepository, cache: Cache) -> None:
     """A sign-in page comes with the tag of the index it stands for: kept, it would be called unchanged for ever."""
     server.add("podinfo", "1.0.0")
