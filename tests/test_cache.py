@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -12,14 +13,14 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from brolly.cache import Cache, NotRemoved, Usage, default_path
-from brolly.errors import WorldError
+from brolly.errors import UsageError, WorldError
 from brolly.oci import Digest
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def test_a_folder_that_may_not_be_entered_is_told(cache: Cache, monkeypatch: pyt
 def test_a_cache_of_another_user_is_healed_or_told() -> None:
     program = (
         "import os, sys\nfrom pathlib import Path\n"
-        "from brolly.cache import Cache\nfrom brolly.errors import WorldError\n"
+        "from brolly.cache import Cache\nfrom brolly.errors import UsageError, WorldError\n"
         "os.setuid(65534)\ncache = Cache(Path(sys.argv[1]))\n"
         "digest = cache.write(b'chart')\n"
         "path = cache.root / 'sha256' / digest.hex[:2] / digest.hex\n"
@@ -288,7 +289,7 @@ def test_a_file_size_limit_is_told_and_leaves_nothing(tmp_path: Path) -> None:
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
         "from brolly.cache import Cache\n"
-        "from brolly.errors import WorldError\n"
+        "from brolly.errors import UsageError, WorldError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n    Cache(Path(sys.argv[1])).write(bytes(2000))\n"
@@ -485,3 +486,29 @@ def test_the_environment_says_where_the_cache_is() -> None:
     assert default_path({"HOME": "/home/me", "XDG_CACHE_HOME": "/var/cache/me"}) == Path("/var/cache/me/brolly")
     assert default_path({"HOME": "/home/me", "XDG_CACHE_HOME": "relative"}) == Path("/home/me/.cache/brolly")
     assert default_path({"HOME": "/home/me"}) == Path("/home/me/.cache/brolly")
+
+
+def _nobody(_: int) -> NoReturn:
+    raise KeyError("getpwuid(): uid not found")
+
+
+def test_without_a_home_it_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    assert default_path({}) == Path(pwd.getpwuid(os.getuid()).pw_dir, ".cache", "brolly")
+    monkeypatch.setattr(pwd, "getpwuid", _nobody)
+    with pytest.raises(UsageError, match="no home") as caught:
+        default_path({})
+    assert "HOME" in caught.value.hint
+    assert "BROLLY_CACHE" in caught.value.hint
+    assert default_path({"BROLLY_CACHE": "/mnt/shared"}) == Path("/mnt/shared")
+    assert default_path({"XDG_CACHE_HOME": "/var/cache/me"}) == Path("/var/cache/me/brolly")
+
+
+def test_a_relative_cache_below_a_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    assert default_path({"BROLLY_CACHE": "own"}) == tmp_path / "gone" / "own"
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UsageError, match="BROLLY_CACHE=own: the current folder is gone") as caught:
+        default_path({"BROLLY_CACHE": "own"})
+    assert "absolute" in caught.value.hint

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from brolly.errors import WorldError
+from brolly.errors import UsageError, WorldError
 from brolly.oci import Digest
 
 if TYPE_CHECKING:
@@ -53,13 +53,30 @@ class NotRemoved(WorldError):  # noqa: N818 - it says what is left
 
 
 def default_path(environ: Mapping[str, str]) -> Path:
-    """Say where the cache is: `BROLLY_CACHE`, else `brolly` in the XDG cache folder (relative paths there are void)."""
+    """Say where the cache is: `BROLLY_CACHE`, else `brolly` in the XDG cache folder (relative paths there are void).
+
+    UsageError where neither is known.
+    """
     if chosen := environ.get("BROLLY_CACHE"):
-        return Path(chosen).absolute()
+        return _absolute(chosen)
     base = environ.get("XDG_CACHE_HOME", "")
     if Path(base).is_absolute():
         return Path(base, "brolly")
-    return Path(environ.get("HOME") or Path.home(), ".cache", "brolly")
+    try:
+        return Path(environ.get("HOME") or Path.home(), ".cache", "brolly")
+    except RuntimeError:  # as in a container, under a user id that has no name
+        raise UsageError(
+            "there is no place for the cache: this user has no home folder", hint="set HOME, or BROLLY_CACHE=FOLDER"
+        ) from None
+
+
+def _absolute(chosen: str) -> Path:
+    try:
+        return Path(chosen).absolute()
+    except FileNotFoundError:
+        raise UsageError(
+            f"BROLLY_CACHE={chosen}: the current folder is gone", hint="change to another, or give an absolute path"
+        ) from None
 
 
 class Cache:
