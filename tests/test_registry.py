@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pwd
 import shutil
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -1266,6 +1267,17 @@ def test_config_files_are_where_helm_and_docker_have_them(tmp_path: Path) -> Non
     assert user(home | {"XDG_CONFIG_HOME": str(tmp_path / "xdg")}) == "xdg/helm/registry"
     assert user(home | {"HELM_CONFIG_HOME": str(tmp_path / "own")}) == "own/registry"
     assert user(home | {"HELM_REGISTRY_CONFIG": "/nowhere"}) == ".docker"
+
+
+def test_a_user_without_a_home_has_no_stored_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: int) -> NoReturn:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert find_credential("h", {}) == Lookup(None)
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {"h": {"username": "me", "password": "secret"}}}))
+    assert find_credential("h", {"DOCKER_CONFIG": str(tmp_path)}) == Lookup(Credential("me", "secret"))
 
 
 HELPER = """#!/bin/sh

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import pwd
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -455,6 +456,15 @@ def test_a_repositories_file_that_cannot_be_read_is_told(tmp_path: Path) -> None
     (tmp_path / "repositories.yaml").write_text("a: [")
     with pytest.raises(UsageError, match=r"repositories\.yaml"):
         from_helm({"HELM_CONFIG_HOME": str(tmp_path)})
+
+
+def test_a_user_without_a_home_has_no_stored_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: int) -> NoReturn:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert from_helm({}) == {}
 
 
 def test_credentials_of_a_named_repository_come_from_the_environment() -> None:
