@@ -23,6 +23,7 @@ from brolly.repositories import Candidate, Credential, OfflineMiss, Repositories
 from brolly.repositories.credentials import from_environ, from_helm
 from brolly.repositories.http import resolve_reference
 from chart_repository import ChartRepository, chart_package, chart_repository
+from dripping import dripping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -348,6 +349,18 @@ def test_what_is_wrong_with_a_server_is_told_with_what_was_being_done(
         charts.versions(server.url, "podinfo")
     assert str(caught.value).startswith(f"reading the index of {server.url}: ")
     assert said in str(caught.value)
+
+
+def test_an_index_or_a_package_that_drips_is_not_waited_for(charts: Repositories) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+    with dripping(head, b"#" * 3000) as address:
+        url = f"http://{address}"
+        slow = "the answer comes slower than 1024 bytes in 0.3 seconds"
+        with pytest.raises(WorldError, match=f"reading the index of {url}: .*{slow}") as caught:
+            charts.versions(url, "podinfo")
+        assert "--timeout" in caught.value.hint
+        with pytest.raises(WorldError, match=f"downloading podinfo 1.0.0 from {url}/podinfo.tgz: .*{slow}"):
+            charts.fetch(url, "podinfo", Candidate("1.0.0", f"{url}/podinfo.tgz"))
 
 
 def test_a_download_that_breaks_off_once_is_repeated(server: ChartRepository, charts: Repositories) -> None:
