@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import base64
 import json
+import pwd
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -49,6 +51,7 @@ from brolly.registry.exchange import Exchange
 from brolly.registry.port import quoted
 from brolly.registry.remote import OciRegistry
 from brolly.registry.transport import Transport
+from dripping import dripping
 from registries import PASSWORD, USER, Answer, Asked, MemoryRegistry, basic, forward, peer, serve, times
 
 if TYPE_CHECKING:
@@ -1026,6 +1029,48 @@ def test_a_registry_that_hangs_is_asked_twice() -> None:
         assert len(server.asked) == 2
 
 
+BIG = b"Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("at_once", "byte_by_byte"),
+    [
+        (b"", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 3000),
+        (b"HTTP/1.1 200 OK\r\n" + BIG, b"[" * 3000),
+        (b"HTTP/1.1 200 OK\r\n" + BIG + b"[" * 50_000, b"[" * 3000),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n[\r\n" * 500),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"[" * 3000),
+        (b"HTTP/1.1 404 Not Found\r\n" + BIG, b"[" * 3000),
+        (b"HTTP/1.1 401 Unauthorized\r\n" + BIG, b"[" * 3000),
+    ],
+    ids=["header", "body", "rest", "chunked", "endless", "refusal", "challenge"],
+)
+def test_an_answer_that_drips_is_not_waited_for(at_once: bytes, byte_by_byte: bytes) -> None:
+    start = time.monotonic()
+    with dripping(at_once, byte_by_byte) as address:
+        with pytest.raises(RegistryUnavailable) as caught:
+            OciRegistry(address, patience=HASTY).tags("x")
+        assert time.monotonic() - start < 5
+    assert f"GET http://{address}/v2/x/tags/list" in str(caught.value)
+    assert "the answer comes slower than 1024 bytes in 0.2 seconds" in str(caught.value)
+    assert "--timeout" in caught.value.hint
+
+
+def test_a_small_answer_may_take_the_time_of_a_wait_after_the_server_has_thought() -> None:
+    body = b'{"name": "x", "tags": ["1"]}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    patience = Patience(connect=1, read=1, tries=1)
+    with dripping(b"", head + body, every=0.6 / len(head + body)) as address:
+        assert OciRegistry(address, patience=patience).tags("x") == ("1",)
+
+    def think(_: Asked) -> Answer:
+        time.sleep(0.8)
+        return Answer(200, {}, body)
+
+    with serve(think) as server:
+        assert OciRegistry(server.address, patience=patience).tags("x") == ("1",)
+
+
 def test_a_refused_connection_is_named() -> None:
     with serve(answering(Answer())) as server:
         address = server.address
@@ -1266,6 +1311,17 @@ def test_config_files_are_where_helm_and_docker_have_them(tmp_path: Path) -> Non
     assert user(home | {"XDG_CONFIG_HOME": str(tmp_path / "xdg")}) == "xdg/helm/registry"
     assert user(home | {"HELM_CONFIG_HOME": str(tmp_path / "own")}) == "own/registry"
     assert user(home | {"HELM_REGISTRY_CONFIG": "/nowhere"}) == ".docker"
+
+
+def test_a_user_without_a_home_has_no_stored_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: int) -> NoReturn:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert find_credential("h", {}) == Lookup(None)
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {"h": {"username": "me", "password": "secret"}}}))
+    assert find_credential("h", {"DOCKER_CONFIG": str(tmp_path)}) == Lookup(Credential("me", "secret"))
 
 
 HELPER = """#!/bin/sh

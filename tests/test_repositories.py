@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import pwd
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -22,6 +23,7 @@ from brolly.repositories import Candidate, Credential, OfflineMiss, Repositories
 from brolly.repositories.credentials import from_environ, from_helm
 from brolly.repositories.http import resolve_reference
 from chart_repository import ChartRepository, chart_package, chart_repository
+from dripping import dripping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -196,6 +198,41 @@ def test_a_damaged_index_in_the_cache_is_downloaded_anew(server: ChartRepository
     assert "if-none-match" not in server.requests[-1].headers
 
 
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"etag":"x"}',
+        b'{"digest":1,"etag":"x"}',
+        b'{"digest":"../../etc/passwd","etag":"x"}',
+        b'{"digest":"%s","etag":1}',
+        b'{"digest":"%s","modified":{}}',
+        b'{"digest":"%s","etag":"x\\ny: z"}',
+        b'{"digest":"%s","etag":"\xe2\x82\xac"}',
+    ],
+)
+def test_a_note_of_another_shape_about_an_index_is_absent(note: bytes, server: ChartRepository, cache: Cache) -> None:
+    server.add("podinfo", "1.0.0")
+    digest = cache.write(b"apiVersion: v1\nentries: {}\n")
+    cache.put_note("index", f"{server.url}/index.yaml", note.replace(b"%s", digest.encode()))
+    assert _repositories(cache).find(server.url, "podinfo", "*").version == "1.0.0"
+    assert "if-none-match" not in server.requests[-1].headers
+    _repositories(cache).versions(server.url, "podinfo")
+    assert "if-none-match" in server.requests[-1].headers
+
+
+def test_an_index_is_known_by_its_time_too(server: ChartRepository, cache: Cache) -> None:
+    server.add("podinfo", "1.0.0")
+    server.etags = False
+    server.faults["/index.yaml"] = faulty.Fault(headers={"Last-Modified": "Fri, 02 Jan 2026 03:04:05 GMT"})
+    _repositories(cache).versions(server.url, "podinfo")
+    _repositories(cache).versions(server.url, "podinfo")
+    assert server.requests[-1].headers["if-modified-since"] == "Fri, 02 Jan 2026 03:04:05 GMT"
+
+
 def test_an_index_that_helm_cannot_use_is_not_kept(server: ChartRepository, cache: Cache) -> None:
     """A sign-in page comes with the tag of the index it stands for: kept, it would be called unchanged for ever."""
     server.add("podinfo", "1.0.0")
@@ -314,6 +351,18 @@ def test_what_is_wrong_with_a_server_is_told_with_what_was_being_done(
     assert said in str(caught.value)
 
 
+def test_an_index_or_a_package_that_drips_is_not_waited_for(charts: Repositories) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+    with dripping(head, b"#" * 3000) as address:
+        url = f"http://{address}"
+        slow = "the answer comes slower than 1024 bytes in 0.3 seconds"
+        with pytest.raises(WorldError, match=f"reading the index of {url}: .*{slow}") as caught:
+            charts.versions(url, "podinfo")
+        assert "--timeout" in caught.value.hint
+        with pytest.raises(WorldError, match=f"downloading podinfo 1.0.0 from {url}/podinfo.tgz: .*{slow}"):
+            charts.fetch(url, "podinfo", Candidate("1.0.0", f"{url}/podinfo.tgz"))
+
+
 def test_a_download_that_breaks_off_once_is_repeated(server: ChartRepository, charts: Repositories) -> None:
     server.add("podinfo", "1.0.0")
     server.faults["/index.yaml"] = faulty.Fault(change="truncated", times=1)
@@ -420,6 +469,15 @@ def test_a_repositories_file_that_cannot_be_read_is_told(tmp_path: Path) -> None
     (tmp_path / "repositories.yaml").write_text("a: [")
     with pytest.raises(UsageError, match=r"repositories\.yaml"):
         from_helm({"HELM_CONFIG_HOME": str(tmp_path)})
+
+
+def test_a_user_without_a_home_has_no_stored_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: int) -> NoReturn:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert from_helm({}) == {}
 
 
 def test_credentials_of_a_named_repository_come_from_the_environment() -> None:

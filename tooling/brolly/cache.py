@@ -8,19 +8,23 @@ cache at once, and a process may be killed at any moment.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from brolly.errors import WorldError
+from brolly.errors import UsageError, WorldError
 from brolly.oci import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _TEMPORARY: Final = ".tmp-"
+# the folders of a cache, with the folders in them, and how the files there are called
+_OWN_FOLDERS: Final = {"sha256": re.compile(r"[0-9a-f]{2}"), "notes": re.compile(r".+", re.DOTALL)}
+_OWN_NAME: Final = re.compile(rf"[0-9a-f]{{64}}|{re.escape(_TEMPORARY)}.*", re.DOTALL)
 _ABANDONED_SECONDS: Final = 3600
 # a link in the place of a file or folder is never followed: the cache may stand on a shared disk
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -35,14 +39,44 @@ class Usage:
     size: int
 
 
+class NotRemoved(WorldError):  # noqa: N818 - it says what is left
+    """Some files are there still; `removed` is what went."""
+
+    def __init__(self, removed: Usage, left: Sequence[tuple[Path, OSError]]) -> None:
+        path, error = left[0]
+        count = "1 file" if len(left) == 1 else f"{len(left)} files"
+        super().__init__(
+            f"removing from the cache: {count} cannot be removed, such as {path}: {error.strerror or error}",
+            hint="run it as the owner of the cache's folder, or choose another folder with BROLLY_CACHE",
+        )
+        self.removed = removed
+
+
 def default_path(environ: Mapping[str, str]) -> Path:
-    """Say where the cache is: `BROLLY_CACHE`, else `brolly` in the XDG cache folder (relative paths there are void)."""
+    """Say where the cache is: `BROLLY_CACHE`, else `brolly` in the XDG cache folder (relative paths there are void).
+
+    UsageError where neither is known.
+    """
     if chosen := environ.get("BROLLY_CACHE"):
-        return Path(chosen).absolute()
+        return _absolute(chosen)
     base = environ.get("XDG_CACHE_HOME", "")
     if Path(base).is_absolute():
         return Path(base, "brolly")
-    return Path(environ.get("HOME") or Path.home(), ".cache", "brolly")
+    try:
+        return Path(environ.get("HOME") or Path.home(), ".cache", "brolly")
+    except RuntimeError:  # as in a container, under a user id that has no name
+        raise UsageError(
+            "there is no place for the cache: this user has no home folder", hint="set HOME, or BROLLY_CACHE=FOLDER"
+        ) from None
+
+
+def _absolute(chosen: str) -> Path:
+    try:
+        return Path(chosen).absolute()
+    except FileNotFoundError:
+        raise UsageError(
+            f"BROLLY_CACHE={chosen}: the current folder is gone", hint="change to another, or give an absolute path"
+        ) from None
 
 
 class Cache:
@@ -72,7 +106,7 @@ class Cache:
         source = self._blob(Digest.parse(digest))
         try:
             os.link(source, path, follow_symlinks=False)
-            is_file = stat.S_ISREG(path.lstat().st_mode)
+            is_file = stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.R_OK)
             if is_file:
                 os.utime(path)  # its time says when it was last of use
             else:
@@ -115,17 +149,26 @@ class Cache:
         return Usage(len(sizes), sum(sizes))
 
     def prune(self, *, now: float, unused_for: float) -> Usage:
-        """Remove what was neither written nor read for so many seconds; gives what was removed.
+        """Remove what was neither written nor read for so many seconds; gives what was removed, or NotRemoved.
 
         What a killed process left half written goes after an hour.
         """
-        removed = []
+        removed, left = [], []
         for path, status in self._files():
             limit = _ABANDONED_SECONDS if path.name.startswith(_TEMPORARY) else unused_for
-            if now - status.st_mtime > limit:
-                _remove(path)
+            if now - status.st_mtime <= limit:
+                continue
+            try:
+                _discard(path)
                 removed.append(status.st_size)
-        return Usage(len(removed), sum(removed))
+            except FileNotFoundError:
+                pass  # another process removed it
+            except OSError as error:
+                left.append((path, error))
+        usage = Usage(len(removed), sum(removed))
+        if left:
+            raise NotRemoved(usage, left)
+        return usage
 
     def _blob(self, digest: Digest) -> Path:
         return self.root / "sha256" / digest.hex[:2] / digest.hex
@@ -144,11 +187,33 @@ class Cache:
             ) from error
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for folder, _, names in os.walk(self.root):
-            for name in names:
-                path = Path(folder, name)
-                with suppress(FileNotFoundError):  # another process may remove it meanwhile
-                    yield path, path.lstat()
+        """List what the cache wrote, and nothing else that stands in its folder: a home may be that."""
+        for kind, folder in _folders(self.root):
+            for name, path in _folders(folder) if kind in _OWN_FOLDERS else ():
+                if _OWN_FOLDERS[kind].fullmatch(name):
+                    yield from _entries(path)
+
+
+def _folders(parent: Path) -> Iterator[tuple[str, Path]]:
+    """List the folders in a folder, by name; a link to one is none."""
+    return ((found.name, Path(found)) for found in _listed(parent) if found.is_dir(follow_symlinks=False))
+
+
+def _entries(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    for found in _listed(folder):
+        if _OWN_NAME.fullmatch(found.name):
+            with suppress(FileNotFoundError):  # another process may remove it meanwhile
+                yield Path(found), found.stat(follow_symlinks=False)
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _unreadable(folder, error) from error
 
 
 def _checksum(kind: str, key: str, content: bytes) -> bytes:
@@ -163,7 +228,8 @@ def _read(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        if path.is_symlink():
+        # a link, or a file of somebody else's: writing puts another in its place
+        if os.path.islink(path) or (isinstance(error, PermissionError) and os.path.lexists(path)):  # noqa: PTH114
             return None
         raise _unreadable(path, error) from error
     try:
@@ -204,11 +270,38 @@ def _make_folder(root: Path, folder: Path) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{os.urandom(8).hex()}")
+    temporary = _beside(path)
     try:
         with os.fdopen(os.open(temporary, _CREATE, 0o600), "wb") as file:
             file.write(content)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except IsADirectoryError:
+            _clear(path)
+            temporary.replace(path)
     except BaseException:
         _remove(temporary)
         raise
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{_TEMPORARY}{os.getpid()}-{os.urandom(8).hex()}")
+
+
+def _clear(path: Path) -> None:
+    """Move away what stands in a file's place, and remove it; what cannot be removed waits for `prune`."""
+    aside = _beside(path)
+    with suppress(FileNotFoundError):  # another process was first
+        path.rename(aside)
+    with suppress(OSError):
+        _discard(aside)
+
+
+def _discard(path: Path) -> None:
+    """Remove what stands in a file's place: a folder with what is in it, but nothing that a link there leads to."""
+    if stat.S_ISDIR(path.lstat().st_mode):
+        import shutil  # takes 3 ms, and is hardly ever needed
+
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -64,14 +64,28 @@ def find_credential(host: str, environ: Mapping[str, str]) -> Lookup:
     return Lookup(None, tuple(troubles))
 
 
+def helm_folder(environ: Mapping[str, str]) -> Path | None:
+    """Say where Helm's configuration is (pkg/helmpath), None for a user without a home."""
+    if chosen := environ.get("HELM_CONFIG_HOME"):
+        return Path(chosen)
+    base = environ.get("XDG_CONFIG_HOME") or _at_home(environ, ".config")
+    return Path(base, "helm") if base else None
+
+
+def _at_home(environ: Mapping[str, str], name: str) -> Path | None:
+    try:
+        return Path(environ.get("HOME") or Path.home(), name)
+    except RuntimeError:  # as in a container, under a user id that has no name
+        return None
+
+
 def _config_files(environ: Mapping[str, str]) -> Iterator[Path]:
-    home = Path(environ.get("HOME") or "~").expanduser()
     if "HELM_REGISTRY_CONFIG" in environ:
         yield Path(environ["HELM_REGISTRY_CONFIG"])
-    else:
-        base = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "helm"
-        yield Path(environ.get("HELM_CONFIG_HOME") or base) / "registry" / "config.json"
-    yield Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
+    elif helm := helm_folder(environ):
+        yield helm / "registry" / "config.json"
+    if docker := environ.get("DOCKER_CONFIG") or _at_home(environ, ".docker"):
+        yield Path(docker, "config.json")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -84,8 +84,8 @@ class Registry(Protocol):
 class Patience:
     """How long a registry is waited for, in seconds, and how often it is asked.
 
-    `read` bounds each wait for bytes, not a whole transfer. `backoff` doubles from the second retry on; a
-    `Retry-After` counts up to `longest_wait`.
+    `read` bounds each wait for bytes, not a whole transfer; but 1 KiB of an answer has to come in that time. `backoff`
+    doubles from the second retry on; a `Retry-After` counts up to `longest_wait`.
     """
 
     connect: float = 10

@@ -25,6 +25,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 import brolly
 from brolly.errors import UsageError
 from brolly.registry.addresses import Origin, is_loopback, origin_of, shown, target_of
+from brolly.registry.pace import TooSlow, paced
 from brolly.registry.port import Patience, RegistryMisbehaved, RegistryRefused, RegistryUnavailable, quoted
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ _CHUNK: Final = 1 << 20
 _BLOCK: Final = 1 << 22
 # connections kept per host: as many as threads may use at once
 _KEPT: Final = 64
+_LONGER: Final = "try again later, or wait longer with --timeout SECONDS"
 _CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _USUAL: Final = {
     "Accept": "*/*",
@@ -245,13 +247,13 @@ class Transport:
         if proxy or origin.scheme == "https":
             options["ssl_context"] = _context(self._ca)
         if not proxy:
-            return PoolManager(**options)
+            return paced(PoolManager(**options))
         from requests.adapters import HTTPAdapter
 
         if proxy.startswith("https:"):
             options["proxy_ssl_context"] = options["ssl_context"]
         made: PoolManager = HTTPAdapter(pool_maxsize=options.pop("maxsize")).proxy_manager_for(proxy, **options)
-        return made
+        return paced(made)
 
 
 def _retry(patience: Patience) -> _Retry:
@@ -342,7 +344,11 @@ def _cause(error: BaseException) -> tuple[str, str]:
             return "the host's name is not known", "is it spelled right, and is there a network?"
         case exceptions.NewConnectionError():
             return f"no connection: {_strerror(reason)}", ""
-        case exceptions.ReadTimeoutError() | exceptions.ConnectTimeoutError():
+        case exceptions.ReadTimeoutError() if isinstance(reason.__cause__, TooSlow):
+            return f"the answer comes {reason.__cause__}", _LONGER
+        case exceptions.ReadTimeoutError():
+            return "no answer in time", _LONGER
+        case exceptions.ConnectTimeoutError():
             return "no answer in time", ""
         case exceptions.SSLError():
             hint = "SSL_CERT_FILE names the certificates to trust; a registry without TLS needs --plain-http"

@@ -7,12 +7,13 @@ and version that were asked for.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
 
 from brolly import chart
 from brolly.errors import WorldError
@@ -25,6 +26,7 @@ from brolly.repositories.http import Client, Credential, is_same_origin, resolve
 from brolly.repositories.index import Index, IndexFault, Listing
 from brolly.repositories.oci import chart_layer, chart_reference, versions_of
 from brolly.repositories.once import Once
+from brolly.shapes import settled
 from brolly.suggestions import did_you_mean
 from brolly.versions import Constraint, Version
 
@@ -52,6 +54,8 @@ MAX_INDEX: Final = 100 << 20
 # Helm unpacks up to 100 MiB, Flux takes packages up to 10 MiB by default: this bounds what a server can make us store
 MAX_PACKAGE: Final = 50 << 20
 _NOTE: Final = "index"
+# what may be sent back as a header's value: one line of latin-1
+_HEADER: Final = msgspec.Meta(pattern=r"\A[\t\x20-\x7e\x80-\xff]*\Z")
 # how many read charts a run keeps
 _CHARTS: Final = 64
 
@@ -81,6 +85,17 @@ class Package:
     version: str
     chart: chart.Chart = field(repr=False)
     manifest_digest: str | None = None
+
+
+class KeptIndex(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a server said about an index, whose bytes are in the cache: the headers ETag and Last-Modified."""
+
+    digest: Annotated[str, msgspec.Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
+    etag: Annotated[str, _HEADER] = ""
+    modified: Annotated[str, _HEADER] = ""
+
+
+settled(KeptIndex)
 
 
 class Repositories:
@@ -309,11 +324,8 @@ class Repositories:
     def _fresh(self, url: str, credential: Credential | None, doing: str) -> tuple[bytes, Mapping[str, str]]:
         """Read a URL, or learn that what the cache has is what the server has; gives the headers that go with it."""
         note, kept = self._remembered(url)
-        headers = {
-            name: note[key]
-            for name, key in (("If-None-Match", "etag"), ("If-Modified-Since", "modified"))
-            if key in note
-        }
+        headers = {"If-None-Match": note.etag, "If-Modified-Since": note.modified} if note else {}
+        headers = {name: value for name, value in headers.items() if value}
         answer = self._client.read(
             url, doing=doing, max_size=MAX_INDEX, credential=credential, headers=headers, unpack=True
         )
@@ -323,17 +335,19 @@ class Repositories:
             return kept, {}
         return answer.content, answer.headers
 
-    def _remembered(self, url: str) -> tuple[dict[str, str], bytes | None]:
-        note: Any = json.loads(self._cache.note(_NOTE, url) or b"{}")
-        kept = self._cache.read(note["digest"]) if note else None
-        return ({}, None) if kept is None else (note, kept)
+    def _remembered(self, url: str) -> tuple[KeptIndex | None, bytes | None]:
+        try:
+            note = msgspec.json.decode(self._cache.note(_NOTE, url) or b"", type=KeptIndex)
+        except msgspec.DecodeError:
+            return None, None  # there is none, or another version of Brolly wrote it
+        kept = self._cache.read(note.digest)
+        return (None, None) if kept is None else (note, kept)
 
     def _remember(self, url: str, headers: Mapping[str, str], content: bytes) -> None:
-        said = {"etag": headers.get("ETag"), "modified": headers.get("Last-Modified")}
-        said = {key: value for key, value in said.items() if value}
-        if said:
-            note = {"digest": self._cache.write(content), **said}
-            self._cache.put_note(_NOTE, url, json.dumps(note).encode())
+        etag, modified = headers.get("ETag", ""), headers.get("Last-Modified", "")
+        if etag or modified:
+            note = KeptIndex(str(self._cache.write(content)), etag, modified)
+            self._cache.put_note(_NOTE, url, msgspec.json.encode(note))
 
     def _credential(self, repository: str) -> Credential | None:
         url, given = split_userinfo(repository)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from brolly import document
 from brolly.errors import UsageError
+from brolly.registry.credentials import helm_folder
 from brolly.repositories.http import Credential
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ def from_helm(environ: Mapping[str, str]) -> dict[str, Credential]:
     repository that it was given for.
     """
     path = _repositories_file(environ)
+    if path is None:
+        return {}
     try:
         data = document.parse(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -46,14 +49,12 @@ def from_environ(names: Mapping[str, str], environ: Mapping[str, str]) -> dict[s
     return found
 
 
-def _repositories_file(environ: Mapping[str, str]) -> Path:
-    """Say where Helm has it (pkg/helmpath)."""
+def _repositories_file(environ: Mapping[str, str]) -> Path | None:
+    """Say where Helm has it (pkg/helmpath), None for a user without a home."""
     if chosen := environ.get("HELM_REPOSITORY_CONFIG"):
         return Path(chosen)
-    if home := environ.get("HELM_CONFIG_HOME"):
-        return Path(home, "repositories.yaml")
-    base = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or Path.home(), ".config")
-    return Path(base, "helm", "repositories.yaml")
+    folder = helm_folder(environ)
+    return folder / "repositories.yaml" if folder else None
 
 
 def _stored(item: Any) -> tuple[str, Credential] | None:
