@@ -231,6 +231,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, self._discovery(url.path), _AGGREGATED)
         if document := self._document(url.path):
             return self._send(200, document)
+        if url.path == "/openapi/v2":
+            return self._send_bytes(200, _openapi_v2(self.api.kinds), "application/octet-stream")
         place = _Place.of(url.path)
         if place is None:
             return self._refuse(404, "NotFound", f"{url.path} not found")
@@ -393,7 +395,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(code, {**status, "reason": reason, "message": message, "code": code})
 
     def _send(self, code: int, document: Mapping[str, Any] | None, media_type: str = "application/json") -> None:
-        content = json.dumps(document).encode()
+        self._send_bytes(code, json.dumps(document).encode(), media_type)
+
+    def _send_bytes(self, code: int, content: bytes, media_type: str) -> None:
         self.send_response(code)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(content)))
@@ -460,6 +464,29 @@ def _openapi(root: str, resources: Iterable[Mapping[str, Any]]) -> dict[str, Any
         patch = {"parameters": parameters, "x-kubernetes-group-version-kind": kind, "x-kubernetes-action": "patch"}
         paths[f"/{root}/{resource['name']}/{{name}}"] = {"patch": patch}
     return {"openapi": "3.0.0", "info": {"title": "stub", "version": "1"}, "paths": paths}
+
+
+def _openapi_v2(kinds: Iterable[Kind]) -> bytes:
+    """Say that the kinds exist and may hold anything: Helm asks for it before it sends a list (gnostic's protobuf)."""
+    definitions = b"".join(_message((1, _definition(version, kind))) for version, kind in sorted(kinds))
+    return _message((1, b"2.0"), (2, _message((1, b"stub"), (2, b"1"))), (8, b""), (9, definitions))
+
+
+def _definition(api_version: str, kind: str) -> bytes:
+    group, _, version = api_version.rpartition("/")
+    described = json.dumps([{"group": group, "version": version, "kind": kind}]).encode()
+    extension = _message((1, b"x-kubernetes-group-version-kind"), (2, _message((2, described))))
+    return _message((1, f"{api_version}.{kind}".encode()), (2, _message((31, extension))))
+
+
+def _message(*fields: tuple[int, bytes]) -> bytes:
+    """Write length-delimited fields of a protobuf message."""
+    return b"".join(_written(number << 3 | 2) + _written(len(content)) + content for number, content in fields)
+
+
+def _written(value: int) -> bytes:
+    """Write a varint."""
+    return bytes([value & 0x7F | 0x80]) + _written(value >> 7) if value > 0x7F else bytes([value])
 
 
 # -- Kubernetes' protobuf -------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ CORE = [
     "findings",
     "versions",
     "document",
+    "objects",
     "oci",
     "archive",
     "schemas",

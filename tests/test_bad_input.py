@@ -217,6 +217,91 @@ def test_a_chart_behind_a_link_out_of_the_repository_is_refused(space: Workspace
     assert "bundle/link" in done.codes
 
 
+# --- what a chart's crds/ hold
+
+
+GREETER = "charts/greeter"
+CRD_FILE = f"{GREETER}/crds/a.yaml"
+CRDS: Mapping[str, tuple[bytes | str, str, str]] = {
+    "a template": ("{{- if .Values.x }}\nkind: A\n{{- end }}\n", "1:3", "error parsing: did not find expected node"),
+    "no YAML": ("kind: [oops\n", "2:1", "error parsing: did not find expected ',' or ']'"),
+    "a list as a key": ("kind: A\n? [a]\n: 1\n", "2:3", "error parsing: only a text can be a key"),
+    "a list of three thousand levels": (f"a: {'[' * 3000}{']' * 3000}\n", "1:203", "error parsing: mappings and lists"),
+    "Latin-1": (b"kind: A\nx: caf\xe9\n", "2:7", "error parsing: the byte 0xE9 is no UTF-8"),
+    "a comment in Latin-1": (b"kind: A # caf\xe9\n", "1:14", "error parsing: the byte 0xE9 is no UTF-8"),
+    "UTF-16": ("kind: A\n".encode("utf-16"), "1:1", "error parsing: the file is UTF-16"),
+    "a cut character": ("kind: A\nx: \ufffd".encode() + b"\xe4\xb8\n", "2:5", "error parsing: the byte"),
+    "no kind": ("---\n# none\nname: a\n", "1:1", "unable to decode: Object 'Kind' is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ["umbrella", "kustomize"])
+@pytest.mark.parametrize("case", CRDS)
+def test_a_file_of_crds_that_helm_cannot_install_is_one_finding_in_it(case: str, target: str, helm: Workspace) -> None:
+    content, place, reason = CRDS[case]
+    helm.bundle("app", {**local_chart(), CRD_FILE: content}, target=target, dependencies=[local()])
+    helm.bundle("good", local_chart(), dependencies=[local()])
+    helm.good("lock")
+    for command in ("check", "build", "render"):
+        done = helm.run(command)
+        assert done.code == 1
+        name = "app" if target == "umbrella" else "greeter"
+        assert one_error(done).startswith(f"error[helm/crd]: {name}: failed to install CRD crds/a.yaml: {reason}")
+        assert f"--> bundles/app/charts/greeter/crds/a.yaml:{place}\n" in done.err
+    assert (helm.dist / "good-1.0.0.tgz").exists()
+
+
+def test_each_file_of_crds_is_said_once_at_the_dependency_where_it_is_not_the_authors(
+    helm: Workspace, repository: ChartRepository
+) -> None:
+    repository.add("podinfo", "6.1.0", chart_package("podinfo", "6.1.0", {"crds/a.yaml": "[", "crds/b.yaml": ""}))
+    files = {"overlays/eu.yaml": "podinfo: {replicas: 2}\n"}
+    for target in ("umbrella", "kustomize"):
+        helm.bundle(target, files, target=target, dependencies=[podinfo(repository.url)])
+    helm.good("lock")
+    found = [one for one in helm.run("check", "--output", "json").json["findings"] if one["code"] == "helm/crd"]
+    said = [(one["bundle"], one["message"].split(": ")[1], one["location"]["line"]) for one in found]
+    # Flux passes over a file that says nothing
+    assert said == [
+        ("kustomize", "failed to install CRD crds/a.yaml", 6),
+        ("umbrella", "failed to install CRD crds/a.yaml", 6),
+        ("umbrella", "failed to install CRD crds/b.yaml", 6),
+    ]
+
+
+def test_crds_that_a_release_skips_are_not_read(helm: Workspace) -> None:
+    chart = {**local_chart(), CRD_FILE: "name: a\n"}
+    release = {"install": {"crds": "Skip"}}
+    helm.bundle("app", chart, target="kustomize", dependencies=[local(release=release)])
+    helm.good("lock")
+    assert "helm/crd" not in helm.run("check", "--output", "json").codes
+
+
+NOT_UTF8 = b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a # caf\xe9\n"
+
+
+@pytest.mark.parametrize("target", ["umbrella", "kustomize"])
+def test_a_template_that_is_not_utf8_is_one_finding_in_it(target: str, helm: Workspace) -> None:
+    chart = {**local_chart(), f"{GREETER}/templates/a.yaml": NOT_UTF8}
+    helm.bundle("app", chart, target=target, dependencies=[local()])
+    helm.good("lock")
+    for command in ("check", "render"):
+        done = helm.run(command)
+        assert done.code == 1
+        said = one_error(done)
+        assert said.startswith("error[helm/render]: ")
+        assert said.endswith("error converting YAML to JSON: yaml: incomplete UTF-8 octet sequence")
+        assert "--> bundles/app/charts/greeter/templates/a.yaml:1:1\n" in done.err
+
+
+def test_bytes_that_helm_does_not_read_as_yaml_and_a_replacement_character_are_no_fault(helm: Workspace) -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: '\ufffd'}\n"
+    chart = {**local_chart(), f"{GREETER}/templates/NOTES.txt": b"caf\xe9\n", f"{GREETER}/templates/a.yaml": text}
+    helm.bundle("app", {**chart, CRD_FILE: text.replace("name: a", "name: b")}, dependencies=[local()])
+    helm.good("lock")
+    helm.good("build")
+
+
 # --- archives
 
 

@@ -15,6 +15,7 @@ import msgspec
 from brolly import schemas, values
 from brolly.definition import LocalChart, Target
 from brolly.findings import Finding, Location, Rule, Severity, printable
+from brolly.objects import EMPTY
 from brolly.sources import SCHEMA
 from brolly.suggestions import did_you_mean
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from brolly.chart import Chart
     from brolly.definition import Dependency
     from brolly.document import Document, Route
-    from brolly.facts import ReleaseFacts
+    from brolly.facts import RefusedCrd, ReleaseFacts
     from brolly.rendering import EngineFailure, TemplatePlace
     from brolly.sources import Component
 
@@ -40,6 +41,7 @@ LINT: Final = Rule("helm/lint", Severity.ERROR, "`helm lint --strict` fails")
 LINT_UPSTREAM: Final = Rule("helm/lint-upstream", Severity.WARNING, "`helm lint --strict` fails for a chart of others")
 RENDER: Final = Rule("helm/render", Severity.ERROR, "Helm cannot render a release")
 ENGINE: Final = Rule("helm/engine", Severity.ERROR, "Helm's engine gave no answer")
+CRD: Final = Rule("helm/crd", Severity.ERROR, "a file in `crds/` that Helm cannot install")
 NO_ENGINE: Final = Rule("helm/no-engine", Severity.WARNING, "lint and render were left out: Helm's engine is not here")
 
 RULES: Final = (
@@ -54,6 +56,7 @@ RULES: Final = (
     LINT_UPSTREAM,
     RENDER,
     ENGINE,
+    CRD,
     NO_ENGINE,
 )
 
@@ -115,6 +118,7 @@ def beyond(facts: ReleaseFacts, defaults: ReleaseFacts) -> ReleaseFacts:
         lint=lint,
         lint_failure=None if facts.lint_failure == defaults.lint_failure else facts.lint_failure,
         failure=None if facts.failure == defaults.failure else facts.failure,
+        refused_crds=tuple(one for one in facts.refused_crds if one not in defaults.refused_crds),
     )
 
 
@@ -375,10 +379,13 @@ def check_lint(subject: Subject) -> Iterator[Finding]:
     if lint is None or lint.passes:
         return
     rule = LINT if not release.key or _is_local(subject, release.key) else LINT_UPSTREAM
+    said = {one.source for one in _refused_crds(subject)}
     for message in lint.messages:
         if message.level in {"info", "unknown"} or (failure and _same_fault(message.message, failure)):
             continue
         path = f"{release.chart.name}/{message.path}" if message.path else ""
+        if path in said or (failure and failure.place and failure.place.path == path):
+            continue
         at = _template_place(subject, path, 1, 1)
         yield rule.finding(f"{_titled(release)}: {printable(message.message)}", at)
 
@@ -406,6 +413,25 @@ def check_rendering(subject: Subject) -> Iterator[Finding]:
         hint = "give it more with --engine-timeout or --engine-memory, if the chart needs it" if rule is ENGINE else ""
         yield rule.finding(f"{_titled(subject.release)}: {printable(failure.message)}", at, hint=hint)
         return
+
+
+def check_crds(subject: Subject) -> Iterator[Finding]:
+    """Say which files of `crds/` stop the installation."""
+    for one in _refused_crds(subject):
+        _, _, inside = one.source.rpartition("/crds/")
+        yield CRD.finding(
+            f"{_titled(subject.release)}: failed to install CRD crds/{printable(inside)}: {printable(one.reason)}",
+            _template_place(subject, one.source, one.line, one.column),
+            hint="files in crds/ are no templates: Helm applies them as they stand",
+        )
+
+
+def _refused_crds(subject: Subject) -> Iterator[RefusedCrd]:
+    """Leave out what Flux, which applies them itself, passes over: helm-controller's internal/action, applyCRDs."""
+    dependency = subject.authored.bundle.dependency(subject.release.key)
+    for one in subject.facts.refused_crds:
+        if dependency is None or not (dependency.skips_crds or one.reason == EMPTY):
+            yield one
 
 
 def _is_said(failure: EngineFailure, subject: Subject) -> bool:
@@ -453,4 +479,9 @@ AUTHORED_CHECKS: Final[tuple[Callable[[Authored], Iterator[Finding]], ...]] = (
     check_unknown_keys,
     check_author_schema,
 )
-RELEASE_CHECKS: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (check_values, check_lint, check_rendering)
+RELEASE_CHECKS: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
+    check_values,
+    check_lint,
+    check_rendering,
+    check_crds,
+)

@@ -104,11 +104,17 @@ class Helm:
         if answer.fault:
             return _failure(answer.fault)
         try:
-            return from_templates(answer.result["templates"], crds=_crd_files(answer.result["crds"]), known=known)
+            found = from_templates(answer.result["templates"], crds=_crd_files(answer.result["crds"]), known=known)
         except RenderingError as error:
-            # rendering alone does not parse YAML: what Helm says of it comes from its install action
-            said = self.ask(msgspec.structs.replace(request, want="install"))
-            return _failure(said.fault or Fault("template", str(error)))
+            return self._refusal(request) or _failure(Fault("template", str(error)))
+        # U+FFFD may stand for bytes that are no UTF-8, which Helm refuses
+        is_doubtful = any("\ufffd" in text for text in answer.result["templates"].values())
+        return (self._refusal(request) if is_doubtful else None) or found
+
+    def _refusal(self, request: Request) -> EngineFailure | None:
+        """Give what Helm's install action says: rendering alone does not parse YAML."""
+        said = self.ask(msgspec.structs.replace(request, want="install"))
+        return _failure(said.fault) if said.fault else None
 
 
 def render_request(package: bytes, values: Mapping[str, Any], *, name: str, namespace: str = "default") -> Request:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from brolly import document, release
-from brolly.rendering import EngineFailure, LintReport, Rendering, split_documents
+from brolly import objects, release
+from brolly.objects import ObjectsError
+from brolly.rendering import EngineFailure, LintReport, Rendering
 from brolly.shapes import settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from brolly.chart import Chart
+    from brolly.rendering import CrdFile
+
 
 Origin = Literal["manifest", "hook", "crd"]
+
+_REPLACED: Final = "\ufffd"
+# bytes that are no UTF-8, as Python's `surrogateescape` keeps them
+_BROKEN: Final = re.compile("[\udc80-\udcff]")
 
 
 class ObjectFacts(msgspec.Struct, frozen=True, array_like=True):
@@ -43,6 +52,15 @@ class ObjectFacts(msgspec.Struct, frozen=True, array_like=True):
         return self.api_version.rpartition("/")[0], self.kind, self.namespace, self.name
 
 
+class RefusedCrd(msgspec.Struct, frozen=True, array_like=True):
+    """A file of `crds/` that Helm refuses to install: its path as Helm writes it, and where in it is what."""
+
+    source: str
+    reason: str
+    line: int = 1
+    column: int = 1
+
+
 class RecordFacts(msgspec.Struct, frozen=True, array_like=True):
     """A release record: its size and upper bound, what every dependency adds ("" is the chart itself), a remedy."""
 
@@ -61,6 +79,7 @@ class ReleaseFacts(msgspec.Struct, frozen=True, array_like=True):
     failure: EngineFailure | None = None
     objects: tuple[ObjectFacts, ...] = ()
     record: RecordFacts | None = None
+    refused_crds: tuple[RefusedCrd, ...] = ()
 
     @property
     def is_accepted(self) -> bool:
@@ -100,26 +119,47 @@ def record_of(
     return RecordFacts(record.size, record.upper_bound, shares, label, hint)
 
 
-def objects_of(rendering: Rendering) -> tuple[ObjectFacts, ...]:
-    """Describe each object that Helm rendered, or has in a CRD file."""
-    return tuple(_objects(rendering))
-
-
-def _objects(rendering: Rendering) -> Iterator[ObjectFacts]:
-    for manifest in rendering.manifests:
-        yield _object(manifest.data or {}, manifest.source, "manifest")
-    for hook in rendering.hooks:
-        yield _object(hook.data or {}, hook.source, "hook")
+def objects_of(rendering: Rendering, chart: Chart) -> tuple[tuple[ObjectFacts, ...], tuple[RefusedCrd, ...]]:
+    """Describe each object that Helm rendered, or has in a CRD file, and the CRD files that it refuses."""
+    rendered = (_described(one.data or {}, one.source, "manifest") for one in rendering.manifests)
+    hooks = (_described(one.data or {}, one.source, "hook") for one in rendering.hooks)
+    found, refused = [one for each in (*rendered, *hooks) for one in each], list[RefusedCrd]()
     for file in rendering.crds:
-        for found in _crds(file.content):
-            yield msgspec.structs.replace(found, source=file.source)
+        read = _crds(_content(file, chart))
+        if isinstance(read, RefusedCrd):
+            refused.append(msgspec.structs.replace(read, source=file.source))
+        else:
+            found += (msgspec.structs.replace(one, source=file.source) for one in read)
+    return tuple(found), tuple(refused)
+
+
+def _described(data: Mapping[str, Any], source: str, origin: Origin) -> Iterator[ObjectFacts]:
+    """Describe an object, or each of a list: Helm sends them one by one."""
+    return (_object(one, source, origin) for one in objects.flattened(data))
 
 
 @lru_cache(maxsize=256)
-def _crds(content: str) -> tuple[ObjectFacts, ...]:
+def _crds(content: bytes) -> tuple[ObjectFacts, ...] | RefusedCrd:
     """Read a file of `crds/`: the same one comes with every bundle that has the chart, and may be large."""
-    read = (document.parse(text.encode()) for text in split_documents(content))
-    return tuple(_object(data, "", "crd") for data in read if isinstance(data, dict))
+    try:
+        return tuple(_object(data, "", "crd") for data in objects.read(content))
+    except ObjectsError as error:
+        return RefusedCrd("", str(error), error.line, error.column)
+
+
+def _content(file: CrdFile, chart: Chart) -> bytes:
+    """Give the bytes of a CRD file: the engine gives a text, in which U+FFFD stands for whatever is no UTF-8."""
+    if _REPLACED in file.content:
+        for content in _crd_contents(chart):
+            if _BROKEN.sub(_REPLACED, content.decode("utf-8", "surrogateescape")) == file.content:
+                return content
+    return file.content.encode()
+
+
+def _crd_contents(chart: Chart) -> Iterator[bytes]:
+    yield from (entry.content or b"" for entry in chart.crds)
+    for subchart in chart.subcharts:
+        yield from _crd_contents(subchart)
 
 
 def _object(data: Mapping[str, Any], source: str, origin: Origin) -> ObjectFacts:

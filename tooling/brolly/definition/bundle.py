@@ -66,6 +66,12 @@ class Dependency:
         """The dependency's name in this bundle: its key in values.yaml."""
         return self.alias or self.name
 
+    @property
+    def skips_crds(self) -> bool:
+        """Whether Flux is told not to install what lies in the chart's `crds/`."""
+        install = self.release.get("install")
+        return isinstance(install, dict) and install.get("crds") == "Skip"
+
 
 @dataclass(frozen=True)
 class Bundle:

@@ -6,7 +6,7 @@ the text is refused.
 
 from brolly.document.builder import MAX_DEPTH
 from brolly.document.emission import emit, replace
-from brolly.document.parsing import parse, parse_strict, parse_typed, parse_values
+from brolly.document.parsing import documents, parse, parse_strict, parse_typed, parse_values
 from brolly.document.reading import MAX_BYTES, Document, Route, read
 from brolly.document.rules import RULES, DocumentError
 from brolly.document.scalars import float_text
@@ -18,6 +18,7 @@ __all__ = [
     "Document",
     "DocumentError",
     "Route",
+    "documents",
     "emit",
     "float_text",
     "parse",

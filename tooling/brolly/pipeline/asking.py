@@ -111,9 +111,9 @@ class _Questions:
             namespace=release.namespace,
             remedy_from=self._remedy_from,
         )
-        steps: tuple[Callable[[], Any], ...] = (record, partial(facts.objects_of, rendering))
-        known, objects = side_by_side(lambda step: step(), steps, min(self._jobs, 2))
-        return ReleaseFacts(objects=objects, record=known)
+        steps: tuple[Callable[[], Any], ...] = (record, partial(facts.objects_of, rendering, release.chart))
+        known, (objects, refused) = side_by_side(lambda step: step(), steps, min(self._jobs, 2))
+        return ReleaseFacts(objects=objects, record=known, refused_crds=refused)
 
     def _lint(self, place: int, rendered: Future[Answer] | None) -> None:
         one = self._releases[place]

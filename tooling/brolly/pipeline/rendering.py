@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from brolly import checks, document, values
 from brolly.authored import Overlay
 from brolly.errors import BrollyError, UsageError
-from brolly.facts import ReleaseFacts
+from brolly.facts import ReleaseFacts, objects_of
 from brolly.findings import has_errors
 from brolly.pipeline.building import fetch_components
 from brolly.pipeline.compiling import compile_bundle, forbidding_global, releases_of
@@ -67,12 +67,21 @@ def _render(shop: Shop, draft: Draft, value_files: Sequence[tuple[str, bytes]]) 
         answer = shop.engines.render(
             release.package, dict(release.values), name=release.name, namespace=release.namespace
         )
+        known = _facts(release, answer)
+        subject = checks.Subject(wrote, enabled, release, known, frozenset(forbidding))
         if isinstance(answer, EngineFailure):
-            subject = checks.Subject(wrote, enabled, release, ReleaseFacts(failure=answer), frozenset(forbidding))
             draft = draft.found((*checks.check_values(subject), *checks.check_rendering(subject)))
         else:
             rendered.append(Rendered(release, answer))
+            draft = draft.found(checks.check_crds(subject))
     return draft, tuple(rendered)
+
+
+def _facts(release: Release, answer: Rendering | EngineFailure) -> ReleaseFacts:
+    if isinstance(answer, EngineFailure):
+        return ReleaseFacts(failure=answer)
+    _, refused = objects_of(answer, release.chart)
+    return ReleaseFacts(refused_crds=refused)
 
 
 def _operator(value_files: Sequence[tuple[str, bytes]]) -> tuple[tuple[Overlay, ...], list[Any]]:
