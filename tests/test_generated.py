@@ -50,6 +50,7 @@ ENVIRONMENT: Final = {
     "DOCKER_CONFIG, HELM_REGISTRY_CONFIG, HELM_REPOSITORY_CONFIG, HELM_CONFIG_HOME, XDG_CONFIG_HOME": (
         "where docker and helm keep credentials"
     ),
+    "HELM_C_LIB": "another library for Helm's engine than the installed one",
     "HTTPS_PROXY, HTTP_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE": (
         "proxies and certificates, as other tools read them"
     ),
