@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +23,9 @@ from brolly.registry import Registry, RegistryRefused
 from brolly.registry.remote import OciRegistry
 from registries import MemoryRegistry, htpasswd_registry, peer
 from workspaces import Workspace, local, local_chart, picture, times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 
@@ -312,6 +315,36 @@ def test_a_damaged_registry_in_a_folder_is_repaired_by_publishing_again(built: W
     max(blobs, key=lambda path: path.stat().st_size).write_bytes(b"damaged")
     built.good("publish")
     assert picture(built.root / "registry") == good
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"damaged")], ids=["lost", "damaged"])
+def test_the_manifests_of_a_registry_in_a_folder_are_repaired_too(
+    built: Workspace, damage: Callable[[Path], Any]
+) -> None:
+    built.good("publish")
+    good = picture(built.root / "registry")
+    for path in manifests_in(built.root / "registry"):
+        damage(path)
+    built.good("publish")
+    assert picture(built.root / "registry") == good
+
+
+def manifests_in(registry: Path) -> list[Path]:
+    indexes = {path: json.loads(path.read_bytes()) for path in registry.rglob("index.json")}
+    named = [(path.parent, entry["digest"][7:]) for path, index in indexes.items() for entry in index["manifests"]]
+    return [folder / "blobs/sha256" / name for folder, name in named]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"damaged")], ids=["lost", "damaged"])
+def test_a_version_whose_manifest_is_lost_is_still_taken(built: Workspace, damage: Callable[[Path], Any]) -> None:
+    built.good("publish")
+    first = digest_of(built, "umbrella")
+    change(built)
+    damage(built.root / "registry/umbrella/blobs/sha256" / first[7:])
+    done = built.run("publish", "umbrella")
+    assert done.code == 1
+    assert f"is published already with {first}, which is lost or damaged" in done.err
+    assert "raise `version:` in bundle.yaml" in done.err
 
 
 def test_a_registry_that_wants_a_login_says_so_and_takes_the_one_that_docker_stored(built: Workspace) -> None:

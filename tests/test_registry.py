@@ -421,6 +421,24 @@ def test_a_damaged_blob_is_refused_and_repaired_by_putting_it_again(tmp_path: Pa
     assert registry.blob("x", LAYER.descriptor, max_size=MAX) == LAYER.content
 
 
+@pytest.mark.parametrize("content", [None, b"", b"X" + MANIFEST.content[1:]])
+def test_a_damaged_manifest_is_not_there_and_repaired_by_putting_it_again(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    """What its tag says stays readable: that the tag is taken."""
+    registry, digest = LayoutRegistry(tmp_path), MANIFEST.descriptor.digest
+    push(registry, "x", "1.0.0")
+    path = tmp_path / "x/blobs/sha256" / digest[7:]
+    path.unlink() if content is None else path.write_bytes(content)
+    assert registry.resolve("x", "1.0.0") == MANIFEST.descriptor
+    assert registry.resolve("x", digest) is None
+    with pytest.raises(NotFound if content is None else RegistryMisbehaved, match=digest[7:]):
+        registry.manifest("x", digest)
+    registry.put_manifest("x", digest, MANIFEST)
+    assert registry.tags("x") == ("1.0.0",)
+    assert registry.manifest("x", "1.0.0") == MANIFEST
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"null", b"[]", b'{"manifests":7}', b'{"manifests":[{"digest":"sha256:x"}]}', b"[" * 9999]
 )

@@ -18,6 +18,7 @@ from brolly.pipeline.proving import NotCurrent
 from brolly.pipeline.settings import policy_of
 from brolly.pipeline.shop import Shop, attempts, read, side_by_side
 from brolly.pipeline.unchanged import may_reach_out
+from brolly.registry.port import NotFound, RegistryMisbehaved
 from brolly.results import tool_identity
 from brolly.sources import DEFINITION
 from brolly.workspace import read_sources
@@ -46,10 +47,11 @@ class VersionExists(BrollyError):  # noqa: N818 - it names a state
 
     exit_code = 1
 
-    def __init__(self, artifact: StoredArtifact, place: str, there: str) -> None:
+    def __init__(self, artifact: StoredArtifact, place: str, there: str, *, is_lost: bool = False) -> None:
+        lost = ", which is lost or damaged" if is_lost else ""
         where = "in the chart's Chart.yaml, and lock again" if _is_chart(artifact) else "in bundle.yaml"
         super().__init__(
-            f"{printable(place)} is published already with {there}; this build has {artifact.digest}",
+            f"{printable(place)} is published already with {there}{lost}; this build has {artifact.digest}",
             hint=f"a published version never changes: raise `version:` {where}",
         )
 
@@ -200,9 +202,21 @@ def _plan(artifact: StoredArtifact, first: StoredArtifact, registry: Registry, p
     digest = str(there.digest if there else first.digest)
     if digest == artifact.digest:
         return _Plan(artifact, repository, digest)
-    manifest = registry.manifest(repository, digest) if there else first.manifest
-    note = _tolerated(artifact, registry.location(repository, artifact.tag), manifest)
-    return _Plan(artifact, repository, digest, note)
+    manifest = _manifest(registry, repository, digest) if there else first.manifest
+    place = registry.location(repository, artifact.tag)
+    if manifest is None:
+        raise VersionExists(artifact, place, digest, is_lost=True)
+    return _Plan(artifact, repository, digest, _tolerated(artifact, place, manifest))
+
+
+def _manifest(registry: Registry, repository: str, digest: str) -> Blob | None:
+    """Fetch what a tag names; None if the registry has lost it, so that nobody can say what it was."""
+    try:
+        return registry.manifest(repository, digest)
+    except (NotFound, RegistryMisbehaved):
+        if registry.resolve(repository, digest):
+            raise
+        return None
 
 
 def _tolerated(artifact: StoredArtifact, place: str, there: Blob) -> str:

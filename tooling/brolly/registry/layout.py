@@ -64,17 +64,14 @@ class LayoutRegistry:
         return tuple(sorted({_tag(entry) for entry in self._entries(repository)} - {""}))
 
     def resolve(self, repository: str, reference: str) -> Descriptor | None:
-        """See `Registry`."""
-        reference = require_reference(reference)
-        for entry in self._entries(repository):
-            if reference == (entry["digest"] if is_digest(reference) else _tag(entry)):
-                return msgspec.convert(entry | {"annotations": None}, Descriptor)
-        return None
+        """See `Registry`. A manifest that was lost or damaged is not there by its digest; what a tag names, it names."""
+        found = self._listed(repository, reference)
+        return found if found and (not is_digest(reference) or self.has_blob(repository, reference)) else None
 
     def manifest(self, repository: str, reference: str) -> Blob:
         """See `Registry`."""
         place = self.location(repository, reference)
-        descriptor = self.resolve(repository, reference)
+        descriptor = self._listed(repository, reference)
         if descriptor is None:
             raise NotFound(f"{place}: there is no such manifest")
         content = self.blob(repository, descriptor, max_size=MAX_MANIFEST)
@@ -119,7 +116,7 @@ class LayoutRegistry:
         with _writing(self.path), self._locked(fcntl.LOCK_EX):
             self._sweep()
             tag = "" if is_digest(reference) else reference
-            self._write_index(repository, _listed(self._entries(repository), manifest.descriptor, tag))
+            self._write_index(repository, _merged(self._entries(repository), manifest.descriptor, tag))
 
     def location(self, repository: str, tag: str) -> str:
         """See `Registry`."""
@@ -132,6 +129,14 @@ class LayoutRegistry:
 
     def _blob_path(self, repository: str, digest: str) -> Path:
         return self._folder(repository) / "blobs" / "sha256" / Digest.parse(digest).hex
+
+    def _listed(self, repository: str, reference: str) -> Descriptor | None:
+        """Look a tag or a digest up in the index."""
+        reference = require_reference(reference)
+        for entry in self._entries(repository):
+            if reference == (entry["digest"] if is_digest(reference) else _tag(entry)):
+                return msgspec.convert(entry | {"annotations": None}, Descriptor)
+        return None
 
     def _entries(self, repository: str) -> tuple[_Entry, ...]:
         path = self._folder(repository) / "index.json"
@@ -173,7 +178,7 @@ class LayoutRegistry:
             yield
 
 
-def _listed(entries: tuple[_Entry, ...], descriptor: Descriptor, tag: str) -> tuple[_Entry, ...]:
+def _merged(entries: tuple[_Entry, ...], descriptor: Descriptor, tag: str) -> tuple[_Entry, ...]:
     """List the manifest, under the tag if there is one; what the tag named before stays, without it."""
     fresh: _Entry = {"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size}
     if tag:
