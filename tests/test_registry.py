@@ -38,6 +38,7 @@ from brolly.registry import (
     RegistryMisbehaved,
     RegistryRefused,
     RegistryUnavailable,
+    TagTaken,
     Unauthorized,
     open_registry,
 )
@@ -251,6 +252,16 @@ def test_a_tag_that_moves_leaves_the_manifest_it_named(registry: Registry, repos
     assert registry.manifest(repository, "latest") == OTHER
     push(registry, repository, "1.0.0", manifest=OTHER)
     assert registry.manifest(repository, MANIFEST.descriptor.digest) == MANIFEST
+
+
+def test_a_tag_that_has_to_be_new_does_not_move(registry: Registry, repository: str) -> None:
+    push(registry, repository)
+    for _ in range(2):  # what it names already, it may name
+        registry.put_manifest(repository, "1.0.0", MANIFEST, only_new=True)
+    with pytest.raises(TagTaken, match=r"1\.0\.0") as caught:
+        registry.put_manifest(repository, "1.0.0", OTHER, only_new=True)
+    assert caught.value.there == MANIFEST.descriptor.digest
+    assert registry.manifest(repository, "1.0.0") == MANIFEST
 
 
 def test_an_index_keeps_its_media_type(registry: Registry, repository: str) -> None:

@@ -18,7 +18,7 @@ from brolly.pipeline.proving import NotCurrent
 from brolly.pipeline.settings import policy_of
 from brolly.pipeline.shop import Shop, attempts, read, side_by_side
 from brolly.pipeline.unchanged import may_reach_out
-from brolly.registry.port import NotFound, RegistryMisbehaved
+from brolly.registry.port import NotFound, RegistryMisbehaved, TagTaken
 from brolly.results import tool_identity
 from brolly.sources import DEFINITION
 from brolly.workspace import read_sources
@@ -232,7 +232,11 @@ def _tolerated(artifact: StoredArtifact, place: str, there: Blob) -> str:
 
 
 def _write(plan: _Plan, registry: Registry, prove: Callable[[], None]) -> None:
-    """Blobs first, then the manifest by its digest, the tag last: no reader finds anything without what it names."""
+    """Blobs first, the manifest with its tag last: no reader finds anything without what it names.
+
+    VersionExists if somebody else has published the version since the plan was made; see `Registry` of each kind for
+    how close the two may come.
+    """
     artifact, repository = plan.artifact, plan.repository
     if plan.digest != artifact.digest:
         return  # another one is tolerated in its place
@@ -247,10 +251,14 @@ def _write(plan: _Plan, registry: Registry, prove: Callable[[], None]) -> None:
     # beside a large one the others take no time
     side_by_side(put, blobs, 2 if blobs and blobs[0].descriptor.size > _LARGE else 1)
     prove()
-    if not plan.there or not registry.resolve(repository, artifact.digest):
+    if plan.there and not registry.resolve(repository, artifact.digest):
         registry.put_manifest(repository, artifact.digest, artifact.manifest)
-    if not plan.there:
-        registry.put_manifest(repository, artifact.tag, artifact.manifest)
+    if plan.there:
+        return
+    try:
+        registry.put_manifest(repository, artifact.tag, artifact.manifest, only_new=True)
+    except TagTaken as taken:
+        raise VersionExists(artifact, registry.location(repository, artifact.tag), taken.there) from taken
 
 
 def _published(plan: _Plan, registry: Registry) -> Published:

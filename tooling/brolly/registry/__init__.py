@@ -20,6 +20,7 @@ from brolly.registry.port import (
     RegistryMisbehaved,
     RegistryRefused,
     RegistryUnavailable,
+    TagTaken,
     Unauthorized,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "RegistryMisbehaved",
     "RegistryRefused",
     "RegistryUnavailable",
+    "TagTaken",
     "Unauthorized",
     "open_registry",
     "parse_destination",

@@ -34,6 +34,7 @@ from brolly.registry.port import (
     require_blob,
     require_complete,
     require_digest,
+    require_free,
     require_own_digest,
     require_reference,
     require_repository,
@@ -64,7 +65,7 @@ class LayoutRegistry:
         return tuple(sorted({_tag(entry) for entry in self._entries(repository)} - {""}))
 
     def resolve(self, repository: str, reference: str) -> Descriptor | None:
-        """See `Registry`. A manifest that was lost or damaged is not there by its digest; what a tag names, it names."""
+        """See `Registry`. A manifest that is lost or damaged is not there by its digest; a tag still names it."""
         found = self._listed(repository, reference)
         return found if found and (not is_digest(reference) or self.has_blob(repository, reference)) else None
 
@@ -105,8 +106,11 @@ class LayoutRegistry:
             if not (marker := self._folder(repository) / "oci-layout").exists():
                 self._write(marker, _LAYOUT)
 
-    def put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
-        """See `Registry`. A manifest without a tag is listed too, so that what collects garbage keeps it."""
+    def put_manifest(self, repository: str, reference: str, manifest: Blob, *, only_new: bool = False) -> None:
+        """See `Registry`. A manifest without a tag is listed too, so that what collects garbage keeps it.
+
+        With `only_new` nobody gets between: whoever changes an index has it alone.
+        """
         require_own_digest(require_reference(reference), manifest)
         place = self.location(repository, reference)
         read_manifest(place, manifest.content, manifest.descriptor.media_type)
@@ -115,6 +119,8 @@ class LayoutRegistry:
         self.put_blob(repository, manifest)
         with _writing(self.path), self._locked(fcntl.LOCK_EX):
             self._sweep()
+            if only_new:
+                require_free(place, self._listed(repository, reference), manifest)
             tag = "" if is_digest(reference) else reference
             self._write_index(repository, _merged(self._entries(repository), manifest.descriptor, tag))
 

@@ -34,6 +34,7 @@ from brolly.registry.port import (
     read_manifest,
     require_blob,
     require_digest,
+    require_free,
     require_own_digest,
     require_reference,
     require_size,
@@ -148,8 +149,22 @@ class OciRegistry:
             response = self._upload(repository, blob)
         _require_same(_good(response), blob.descriptor.digest)
 
-    def put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
-        """See `Registry`."""
+    def put_manifest(self, repository: str, reference: str, manifest: Blob, *, only_new: bool = False) -> None:
+        """See `Registry`.
+
+        OCI has no PUT on a condition: distribution answers 201 to one whose If-None-Match does not hold. So with
+        `only_new` the tag is looked up right before the PUT and right after it. A window is left: who looks before
+        another's PUT, and writes after that one has looked again, moves the tag, and neither of the two is told.
+        """
+        place = self.location(repository, reference)
+        if only_new:
+            require_free(place, self.resolve(repository, reference), manifest)
+        self._put_manifest(repository, reference, manifest)
+        if only_new:
+            # that nothing is there may be an answer from before
+            require_free(place, self.resolve(repository, reference), manifest)
+
+    def _put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
         require_own_digest(require_reference(reference), manifest)
         url = self._exchange.url(repository, "manifests", reference)
         headers = {"Content-Type": manifest.descriptor.media_type}
