@@ -255,6 +255,52 @@ def test_what_changed_since_the_build_is_not_published(path: str, built: Workspa
     built.good("publish", "flux")
 
 
+OTHER_ADDRESS = 'address = "oci://new.example/x"\n'
+
+
+def test_what_was_built_for_another_address_is_not_published(built: Workspace) -> None:
+    built.write({"brolly.toml": OTHER_ADDRESS})
+    done = built.run("publish", "flux")
+    assert done.code == 1
+    assert done.err == (
+        "error: flux was built for oci://registry.example/bundles, brolly.toml says oci://new.example/x\n"
+        "  = help: run `brolly build`\n"
+    )
+    built.good("build")
+    built.good("publish", "--dry-run")
+    built.write({"brolly.toml": ""})
+    assert "flux was built for oci://new.example/x, brolly.toml has no address" in built.run("publish").err
+
+
+def test_an_address_that_was_given_to_the_build_of_a_bundle_holds_for_it_alone(built: Workspace) -> None:
+    built.good("build", "flux", "--address", "oci://given.example/x")
+    built.good("publish", "--dry-run")
+    built.write({"brolly.toml": OTHER_ADDRESS})
+    built.good("publish", "flux")
+    assert "umbrella was built for" in built.run("publish").err
+
+
+def test_who_said_the_address_is_known_of_what_the_cache_brings_back(built: Workspace) -> None:
+    built.good("build", "--address", "oci://registry.example/bundles")
+    built.write({"brolly.toml": OTHER_ADDRESS})
+    built.good("publish", "--dry-run")
+    built.write({"brolly.toml": 'address = "oci://registry.example/bundles"\n'})
+    built.good("build")
+    built.write({"brolly.toml": OTHER_ADDRESS})
+    assert built.run("publish", "--dry-run").code == 1
+
+
+def test_a_time_that_was_given_to_the_build_holds_for_the_publication(built: Workspace) -> None:
+    built.environ["SOURCE_DATE_EPOCH"] = "86400"
+    done = built.run("publish", "flux")
+    assert done.code == 1
+    assert "flux was built with SOURCE_DATE_EPOCH=0, it is 86400 now" in done.err
+    built.good("build", "flux")
+    built.good("publish", "flux")
+    del built.environ["SOURCE_DATE_EPOCH"]
+    built.good("publish")
+
+
 def test_what_was_never_built_or_failed_is_not_published(built: Workspace) -> None:
     built.bundle("new", local_chart(), dependencies=[local()])
     assert "new was not built yet" in built.run("publish").err

@@ -151,9 +151,7 @@ def _tried(
 
 def _require_current(shop: Shop, names: Sequence[str], report: Report) -> None:
     """Refuse a report that is not about the workspace as it is now; NotCurrent says why."""
-    # what was given to the build holds for the publication too
-    built_with = replace(shop, settings=replace(shop.settings, address=report.address, epoch=report.epoch))
-    reasons = [reason for name in names if (reason := _staleness(built_with, name, report))]
+    reasons = [reason for name in names if (reason := _staleness(shop, name, report))]
     if reasons:
         raise NotCurrent("; ".join(reasons), hint="run `brolly build`")
 
@@ -166,9 +164,22 @@ def _staleness(shop: Shop, name: str, report: Report) -> str:
         return f"the last build of {name} failed"
     if report.tool != __version__:
         return f"{name} was built by Brolly {printable(report.tool)}, this is {__version__}"
-    now = fingerprint(_sources(shop, name), shop.settings, tool_identity(), policy_of(shop.workspace))
+    # what was given to the build holds for the publication too
+    built_with = replace(shop.settings, address=bundle.address, epoch=bundle.epoch)
+    now = fingerprint(_sources(shop, name), built_with, tool_identity(), policy_of(shop.workspace))
     if now != bundle.fingerprint:
         return f"{name} changed since it was built"
+    return _other_settings(shop, bundle)
+
+
+def _other_settings(shop: Shop, bundle: BundleReport) -> str:
+    """Say in what a build would differ now; only what is set now differs from what was given to the build."""
+    config, settings = shop.workspace.config, shop.settings
+    if bundle.configured and bundle.address != settings.address:
+        now = f"says {printable(settings.address)}" if config.address else "has no address"
+        return f"{bundle.name} was built for {printable(bundle.address)}, {shop.workspace.config_path.name} {now}"
+    if settings.epoch not in {0, bundle.epoch}:
+        return f"{bundle.name} was built with SOURCE_DATE_EPOCH={bundle.epoch}, it is {settings.epoch} now"
     return ""
 
 
