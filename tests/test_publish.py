@@ -472,6 +472,23 @@ def test_a_version_whose_manifest_is_lost_is_still_taken(built: Workspace, damag
     assert "raise `version:` in bundle.yaml" in done.err
 
 
+@pytest.mark.parametrize("name", ["blobs", "oci-layout"])
+def test_a_name_that_a_folder_has_itself_is_refused_and_the_other_bundles_go_on(name: str, built: Workspace) -> None:
+    built.bundle(name, local_chart(), dependencies=[local()])
+    built.bundle("mine", local_chart(name), target="kustomize", dependencies=[local(name)])
+    built.good("lock")
+    built.good("build")
+    done = built.run("publish", "--output", "json")
+    assert done.code == 3
+    assert {one["bundle"] for one in done.json["failures"]} == {name, "mine"}
+    assert {one["repository"].rpartition("/")[2] for one in done.json["published"]} == {"greeter", "flux", "umbrella"}
+    said = built.run("publish", name).err
+    assert said == (
+        f"error: {name}: a registry in a folder has files of this name of its own: '{name}'\n"
+        "  = help: choose another name, or publish to an oci:// registry\n"
+    )
+
+
 def test_a_registry_that_wants_a_login_says_so_and_takes_the_one_that_docker_stored(built: Workspace) -> None:
     with htpasswd_registry() as address:
         done = built.run("publish", "--to", f"oci://{address}/team")

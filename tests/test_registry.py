@@ -462,8 +462,10 @@ def test_a_damaged_index_is_named(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["blobs", "a/index.json", "oci-layout/b"])
 def test_a_repository_cannot_be_a_file_of_another_layout(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="of its own"):
-        LayoutRegistry(tmp_path).put_blob(name, CONFIG)
+    for ask in (LayoutRegistry.tags, lambda registry, bad: registry.put_blob(bad, CONFIG)):
+        with pytest.raises(RegistryRefused, match="of its own") as caught:
+            ask(LayoutRegistry(tmp_path), name)
+        assert "oci://" in caught.value.hint
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from brolly.registry.port import (
     MAX_MANIFEST,
     NotFound,
     RegistryMisbehaved,
+    RegistryRefused,
     RegistryUnavailable,
     is_digest,
     named_in,
@@ -130,7 +131,10 @@ class LayoutRegistry:
 
     def _folder(self, repository: str) -> Path:
         if not _OWN.isdisjoint(require_repository(repository).split("/")):
-            raise ValueError(f"a layout has files of this name of its own: {repository[:80]!r}")
+            raise RegistryRefused(
+                f"a registry in a folder has files of this name of its own: {repository[:80]!r}",
+                hint="choose another name, or publish to an oci:// registry",
+            )
         return self.path / repository
 
     def _blob_path(self, repository: str, digest: str) -> Path:
