@@ -301,6 +301,24 @@ def test_a_time_that_was_given_to_the_build_holds_for_the_publication(built: Wor
     built.good("publish")
 
 
+@pytest.mark.parametrize("reach", ["charts/greeter", "../umbrella/charts/greeter"], ids=["inside", "outside"])
+def test_what_a_build_refuses_now_is_not_published(built: Workspace, reach: str) -> None:
+    built.bundle("flux", target="kustomize", dependencies=[local(repository=f"file://{reach}")])
+    built.good("lock")
+    built.good("build")
+    built.good("publish", "--dry-run")
+    (built.root / "bundles/flux/x").symlink_to("/nonexist")
+    done = built.run("publish", "--dry-run")
+    assert done.code == 1
+    assert done.err == "error: flux has faults now\n  = help: run `brolly check`\n"
+    assert "bundle/link" in built.run("check", "flux").err
+    built.write({"bundles/umbrella/values.yaml": "changed: now\n"})
+    assert (
+        "flux has faults now; umbrella changed since it was built\n  = help: run `brolly check`"
+        in built.run("publish", "--dry-run").err
+    )
+
+
 def test_what_was_never_built_or_failed_is_not_published(built: Workspace) -> None:
     built.bundle("new", local_chart(), dependencies=[local()])
     assert "new was not built yet" in built.run("publish").err

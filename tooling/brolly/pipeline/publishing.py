@@ -151,9 +151,16 @@ def _tried(
 
 def _require_current(shop: Shop, names: Sequence[str], report: Report) -> None:
     """Refuse a report that is not about the workspace as it is now; NotCurrent says why."""
-    reasons = [reason for name in names if (reason := _staleness(shop, name, report))]
+    reasons = {name: reason for name in names if (reason := _staleness(shop, name, report))}
     if reasons:
-        raise NotCurrent("; ".join(reasons), hint="run `brolly build`")
+        # no build helps before the faults are gone
+        has_faults = any(reason == _faulty(name) for name, reason in reasons.items())
+        hint = "run `brolly check`" if has_faults else "run `brolly build`"
+        raise NotCurrent("; ".join(reasons.values()), hint=hint)
+
+
+def _faulty(name: str) -> str:
+    return f"{name} has faults now"
 
 
 def _staleness(shop: Shop, name: str, report: Report) -> str:
@@ -164,10 +171,12 @@ def _staleness(shop: Shop, name: str, report: Report) -> str:
         return f"the last build of {name} failed"
     if report.tool != __version__:
         return f"{name} was built by Brolly {printable(report.tool)}, this is {__version__}"
+    sources = _sources(shop, name)
+    if sources is None:
+        return _faulty(name)
     # what was given to the build holds for the publication too
     built_with = replace(shop.settings, address=bundle.address, epoch=bundle.epoch)
-    now = fingerprint(_sources(shop, name), built_with, tool_identity(), policy_of(shop.workspace))
-    if now != bundle.fingerprint:
+    if fingerprint(sources, built_with, tool_identity(), policy_of(shop.workspace)) != bundle.fingerprint:
         return f"{name} changed since it was built"
     return _other_settings(shop, bundle)
 
@@ -183,10 +192,16 @@ def _other_settings(shop: Shop, bundle: BundleReport) -> str:
     return ""
 
 
-def _sources(shop: Shop, name: str) -> Sources:
-    sources, _ = read_sources(shop.workspace, name)
+def _sources(shop: Shop, name: str) -> Sources | None:
+    """Read a bundle's files; None if a build would not take them."""
+    sources, faults = read_sources(shop.workspace, name)
+    if faults:
+        return None
+    if not may_reach_out(shop.workspace, sources.files.get(DEFINITION, b"")):
+        return sources
     # only its parser can say which charts outside its folder it names, but not many name any
-    return read(shop, name).sources if may_reach_out(shop.workspace, sources.files.get(DEFINITION, b"")) else sources
+    draft = read(shop, name)
+    return draft.sources if draft.is_good else None
 
 
 @dataclass(frozen=True)
