@@ -217,7 +217,10 @@ def _read_index(path: Path, content: bytes) -> tuple[_Entry, ...]:
         for entry in entries:
             Digest.parse(msgspec.convert(entry, Descriptor).digest)
     except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise RegistryMisbehaved(f"{path}: is no index of an OCI image layout") from error
+        raise RegistryMisbehaved(
+            f"{path}: is no index of an OCI image layout",
+            hint=f"restore it from a copy, or move {path.parent} away and publish again",
+        ) from error
     return entries
 
 

@@ -57,6 +57,8 @@ _SENT_UNASKED: Final = 1 << 16
 # what registries answer to a PUT whose upload they no longer know, or know to be half done
 _UPLOAD_LOST: Final = frozenset({400, 404, 416})
 
+_TOO_LARGE: Final = "raise what the registry, or a proxy before it, takes at once (nginx calls it client_max_body_size)"
+
 
 class OciRegistry:
     """A `Registry` at a host. Safe to share between threads.
@@ -225,7 +227,10 @@ class OciRegistry:
         started = _good(self._exchange.ask("POST", url))
         location = started.headers.get("Location")
         if not location:
-            raise RegistryMisbehaved(f"{shown(url)}: opens an upload but says not where")
+            raise RegistryMisbehaved(
+                f"{shown(url)}: opens an upload but says not where",
+                hint="does a proxy before the registry take the header Location away?",
+            )
         # the spec lets it be another host; then it has to be https and gets no credentials (the client sees to it)
         target = self._exchange.transport.target(started.url, location)
         query = urlencode({"digest": blob.descriptor.digest})
@@ -259,7 +264,8 @@ def _good(response: Response) -> Response:
     if status == 404:
         raise NotFound(f"{place}: {words}")
     if 400 <= status < 500:
-        raise RegistryRefused(f"{place}: refused ({status}): {words}")
+        hint = _TOO_LARGE if status == 413 else ""
+        raise RegistryRefused(f"{place}: refused ({status}): {words}", hint=hint)
     raise RegistryMisbehaved(f"{place}: answers {status} {words}")
 
 
