@@ -35,6 +35,7 @@ from brolly.registry.port import (
     require_blob,
     require_complete,
     require_digest,
+    require_free,
     require_own_digest,
     require_reference,
     require_repository,
@@ -100,8 +101,10 @@ class MemoryRegistry:
             self.blobs[repository, blob.descriptor.digest] = content
             self.writes.append(f"blob {repository} {blob.descriptor.digest}")
 
-    def put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
+    def put_manifest(self, repository: str, reference: str, manifest: Blob, *, only_new: bool = False) -> None:
         require_own_digest(require_reference(reference), manifest)
+        if only_new:
+            require_free(self.location(repository, reference), self.resolve(repository, reference), manifest)
         stored = {digest for name, digest in (*self.blobs, *self.manifests) if name == require_repository(repository)}
         missing = [digest for digest in named_in(manifest) if digest not in stored]
         require_complete(self.location(repository, reference), manifest, missing)

@@ -40,13 +40,14 @@ def made(name: str, content: str) -> Outcome:
     )
     report = BundleReport(
         name=name, version="1.0.0", target="umbrella", status=Status.BUILT, inputs="", fingerprint="", sizes=(),
-        dependencies=(), artifacts=(built,), files=(f"{name}.md", f"{name}.tgz", f"{name}/"), findings=(),
+        dependencies=(), artifacts=(built,), address="oci://a/b", configured=True, epoch=0,
+        files=(f"{name}.md", f"{name}.tgz", f"{name}/"), findings=(),
     )  # fmt: skip
     return Outcome(report, (artifact,), files)
 
 
 def write(root: Path, *outcomes: Outcome) -> None:
-    report = Report(tool="1", address="oci://a/b", epoch=0, bundles=tuple(one.report for one in outcomes))
+    report = Report(tool="1", bundles=tuple(one.report for one in outcomes))
     with dist.Staging(root) as staging:
         for one in outcomes:
             staging.put(one)
@@ -200,7 +201,7 @@ def kept(one: Outcome) -> KeptOutcome:
 
 def restored(root: Path, cache: Cache, *outcomes: Outcome) -> list[bool]:
     """Bring back what was built, as far as the cache has it; build the rest."""
-    report = Report(tool="1", address="oci://a/b", epoch=0, bundles=tuple(one.report for one in outcomes))
+    report = Report(tool="1", bundles=tuple(one.report for one in outcomes))
     with dist.Staging(root) as staging:
         found = [staging.restore(kept(one), cache.lend) for one in outcomes]
         for one, is_back in zip(outcomes, found, strict=True):
@@ -240,7 +241,7 @@ def test_dist_holds_a_bundle_only_if_every_file_of_it_is_whole(name: str, tmp_pa
 
 def test_what_a_build_has_ready_outlives_another_build_and_goes_with_its_own(tmp_path: Path) -> None:
     one, two = made("one", "content"), made("two", "content")
-    report = Report(tool="1", address="oci://a/b", epoch=0, bundles=(one.report,))
+    report = Report(tool="1", bundles=(one.report,))
     with dist.Staging(tmp_path) as staging:
         staging.put(one)
         assert not (tmp_path / "oci").exists()
@@ -270,7 +271,7 @@ def test_a_thread_that_has_not_heard_of_the_end_leaves_nothing(tmp_path: Path) -
 
 def test_a_dist_that_is_removed_meanwhile_is_a_fault_of_the_world(tmp_path: Path) -> None:
     one = made("one", "content")
-    report = Report(tool="1", address="oci://a/b", epoch=0, bundles=(one.report,))
+    report = Report(tool="1", bundles=(one.report,))
     with dist.Staging(tmp_path) as staging:
         staging.put(one)
         shutil.rmtree(tmp_path)

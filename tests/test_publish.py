@@ -9,20 +9,27 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from brolly.engine import Engine
-from brolly.oci import Blob, Descriptor, Digest
+from brolly.oci import IMAGE_MANIFEST, Blob, Descriptor, Digest
 from brolly.pipeline import publishing
 from brolly.pipeline.proving import listed_in
 from brolly.pipeline.publishing import Publication, VersionExists, publish
-from brolly.registry import Registry, RegistryRefused
+from brolly.registry import LayoutRegistry, Registry, RegistryRefused
+from brolly.registry.port import named_in
 from brolly.registry.remote import OciRegistry
-from registries import MemoryRegistry, htpasswd_registry, peer
+from registries import Answer, Asked, MemoryRegistry, forward, htpasswd_registry, peer, serve
 from workspaces import Workspace, local, local_chart, picture, times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from brolly.oci import StoredBlob
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 
@@ -93,8 +100,8 @@ def test_blobs_come_first_and_the_tag_last(built: Workspace) -> None:
     kinds = [(line.split()[0], line.split()[1]) for line in memory.writes]
     chart, bundle = "team/charts/greeter", "team/flux"
     assert kinds == [
-        *([("blob", chart)] * 2), ("manifest", chart), ("tag", chart),
-        *([("blob", bundle)] * 2), ("manifest", bundle), ("tag", bundle),
+        *([("blob", chart)] * 2), ("tag", chart),
+        *([("blob", bundle)] * 2), ("tag", bundle),
     ]  # fmt: skip
 
 
@@ -115,6 +122,81 @@ def test_another_digest_under_a_published_version_is_refused_and_both_are_named(
         assert [one["status"] for one in again["published"]] == ["unchanged"] * 2
         assert [one["bundle"] for one in again["failures"]] == ["umbrella"]
     assert picture(built.root / "registry") == before
+
+
+@pytest.mark.parametrize("kind", ["folder", "registry", "memory"])
+def test_a_version_that_somebody_else_publishes_meanwhile_is_theirs(kind: str, built: Workspace, docker: str) -> None:
+    kinds: dict[str, Callable[[], Registry]] = {
+        "folder": lambda: LayoutRegistry(built.root / "registry"),
+        "registry": lambda: OciRegistry(docker),
+        "memory": MemoryRegistry,
+    }
+    registry = kinds[kind]()
+    other = other_manifest(built)
+
+    class Contested:
+        """The same registry, in which somebody else has the version as soon as there are our blobs."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(registry, name)
+
+        def put_blob(self, repository: str, blob: StoredBlob) -> None:
+            registry.put_blob(repository, blob)
+            if all(registry.has_blob(repository, digest) for digest in named_in(other)):
+                registry.put_manifest(repository, "1.0.0", other)
+
+    done = copied(built, ["umbrella"], cast("Registry", Contested()), "meanwhile")[0]
+    assert done.published == ()
+    assert isinstance(done.fault, VersionExists)
+    assert f"is published already with {other.descriptor.digest}" in str(done.fault)
+    assert registry.manifest("meanwhile/umbrella", "1.0.0") == other
+
+
+def other_manifest(space: Workspace) -> Blob:
+    """Give another manifest for the blobs of the umbrella."""
+    content = (space.dist / "oci/blobs/sha256" / digest_of(space, "umbrella")[7:]).read_bytes()
+    return Blob.of(IMAGE_MANIFEST, json.dumps(json.loads(content)).encode() + b"\n")
+
+
+def test_a_version_that_is_taken_right_after_it_was_written_is_theirs(built: Workspace, docker: str) -> None:
+    repository = "right-after/umbrella"
+    other = other_manifest(built)
+    ask = forward(docker)
+
+    def app(asked: Asked) -> Answer:
+        answer = ask(asked)
+        if asked.method == "PUT" and asked.path == f"/v2/{repository}/manifests/1.0.0":
+            length = {"content-length": str(len(other.content))}
+            assert ask(asked._replace(body=other.content, headers={**asked.headers, **length})).status == 201
+        return answer
+
+    with serve(app) as server:
+        done = copied(built, ["umbrella"], OciRegistry(server.address), "right-after")[0]
+    assert isinstance(done.fault, VersionExists)
+    assert other.descriptor.digest in str(done.fault)
+
+
+def test_an_artifact_with_two_blobs_takes_eight_requests(built: Workspace, docker: str) -> None:
+    with serve(forward(docker)) as server:
+        copied(built, ["umbrella"], OciRegistry(server.address), "requests")
+    assert [line.split()[0] for line in server.lines if line != "GET /v2/"] == [
+        "HEAD", *["POST", "PUT"] * 2, "HEAD", "PUT", "HEAD",
+    ]  # fmt: skip
+
+
+def test_of_two_who_publish_at_once_one_is_refused(built: Workspace) -> None:
+    other = built.root.with_name("other")
+    shutil.copytree(built.root, other)
+    change(built)
+    pair = (built, replace(built, root=other))
+    for number in range(2):
+        folder = built.root.with_name(f"registry-{number}")
+        running = [one.start("publish", "umbrella", "--to", f"oci-layout:{folder}") for one in pair]
+        said = [process.communicate(timeout=60) for process in running]
+        assert sorted(process.returncode for process in running) == [0, 1], said
+        winner = [out.split("@")[1].split()[0] for out, _ in said if out]
+        found = LayoutRegistry(folder).resolve("umbrella", "1.0.0")
+        assert [found.digest if found else ""] == winner
 
 
 def digest_of(space: Workspace, name: str) -> str:
@@ -171,6 +253,70 @@ def test_what_changed_since_the_build_is_not_published(path: str, built: Workspa
     assert done.code == 1
     assert done.err == "error: umbrella changed since it was built\n  = help: run `brolly build`\n"
     built.good("publish", "flux")
+
+
+OTHER_ADDRESS = 'address = "oci://new.example/x"\n'
+
+
+def test_what_was_built_for_another_address_is_not_published(built: Workspace) -> None:
+    built.write({"brolly.toml": OTHER_ADDRESS})
+    done = built.run("publish", "flux")
+    assert done.code == 1
+    assert done.err == (
+        "error: flux was built for oci://registry.example/bundles, brolly.toml says oci://new.example/x\n"
+        "  = help: run `brolly build`\n"
+    )
+    built.good("build")
+    built.good("publish", "--dry-run")
+    built.write({"brolly.toml": ""})
+    assert "flux was built for oci://new.example/x, brolly.toml has no address" in built.run("publish").err
+
+
+def test_an_address_that_was_given_to_the_build_of_a_bundle_holds_for_it_alone(built: Workspace) -> None:
+    built.good("build", "flux", "--address", "oci://given.example/x")
+    built.good("publish", "--dry-run")
+    built.write({"brolly.toml": OTHER_ADDRESS})
+    built.good("publish", "flux")
+    assert "umbrella was built for" in built.run("publish").err
+
+
+def test_who_said_the_address_is_known_of_what_the_cache_brings_back(built: Workspace) -> None:
+    built.good("build", "--address", "oci://registry.example/bundles")
+    built.write({"brolly.toml": OTHER_ADDRESS})
+    built.good("publish", "--dry-run")
+    built.write({"brolly.toml": 'address = "oci://registry.example/bundles"\n'})
+    built.good("build")
+    built.write({"brolly.toml": OTHER_ADDRESS})
+    assert built.run("publish", "--dry-run").code == 1
+
+
+def test_a_time_that_was_given_to_the_build_holds_for_the_publication(built: Workspace) -> None:
+    built.environ["SOURCE_DATE_EPOCH"] = "86400"
+    done = built.run("publish", "flux")
+    assert done.code == 1
+    assert "flux was built with SOURCE_DATE_EPOCH=0, it is 86400 now" in done.err
+    built.good("build", "flux")
+    built.good("publish", "flux")
+    del built.environ["SOURCE_DATE_EPOCH"]
+    built.good("publish")
+
+
+@pytest.mark.parametrize("reach", ["charts/greeter", "../umbrella/charts/greeter"], ids=["inside", "outside"])
+def test_what_a_build_refuses_now_is_not_published(built: Workspace, reach: str) -> None:
+    built.bundle("flux", target="kustomize", dependencies=[local(repository=f"file://{reach}")])
+    built.good("lock")
+    built.good("build")
+    built.good("publish", "--dry-run")
+    (built.root / "bundles/flux/x").symlink_to("/nonexist")
+    done = built.run("publish", "--dry-run")
+    assert done.code == 1
+    assert done.err == "error: flux has faults now\n  = help: run `brolly check`\n"
+    assert "bundle/link" in built.run("check", "flux").err
+    built.write({"bundles/umbrella/values.yaml": "changed: now\n"})
+    assert (
+        "flux has faults now; umbrella changed since it was built\n  = help: run `brolly check`"
+        in built.run("publish", "--dry-run").err
+    )
 
 
 def test_what_was_never_built_or_failed_is_not_published(built: Workspace) -> None:
@@ -293,10 +439,10 @@ def test_two_charts_of_one_version_in_one_run_are_refused_as_in_two(sharing: Wor
 
 def test_a_bundle_whose_chart_cannot_be_written_is_not_published(sharing: Workspace) -> None:
     class Full(MemoryRegistry):
-        def put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
+        def put_manifest(self, repository: str, reference: str, manifest: Blob, *, only_new: bool = False) -> None:
             if repository.startswith("charts/"):
                 raise RegistryRefused("no room")
-            super().put_manifest(repository, reference, manifest)
+            super().put_manifest(repository, reference, manifest, only_new=only_new)
 
     memory = Full()
     done = copied(sharing, ["one", "two"], memory, "")
@@ -312,6 +458,53 @@ def test_a_damaged_registry_in_a_folder_is_repaired_by_publishing_again(built: W
     max(blobs, key=lambda path: path.stat().st_size).write_bytes(b"damaged")
     built.good("publish")
     assert picture(built.root / "registry") == good
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"damaged")], ids=["lost", "damaged"])
+def test_the_manifests_of_a_registry_in_a_folder_are_repaired_too(
+    built: Workspace, damage: Callable[[Path], Any]
+) -> None:
+    built.good("publish")
+    good = picture(built.root / "registry")
+    for path in manifests_in(built.root / "registry"):
+        damage(path)
+    built.good("publish")
+    assert picture(built.root / "registry") == good
+
+
+def manifests_in(registry: Path) -> list[Path]:
+    indexes = {path: json.loads(path.read_bytes()) for path in registry.rglob("index.json")}
+    named = [(path.parent, entry["digest"][7:]) for path, index in indexes.items() for entry in index["manifests"]]
+    return [folder / "blobs/sha256" / name for folder, name in named]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"damaged")], ids=["lost", "damaged"])
+def test_a_version_whose_manifest_is_lost_is_still_taken(built: Workspace, damage: Callable[[Path], Any]) -> None:
+    built.good("publish")
+    first = digest_of(built, "umbrella")
+    change(built)
+    damage(built.root / "registry/umbrella/blobs/sha256" / first[7:])
+    done = built.run("publish", "umbrella")
+    assert done.code == 1
+    assert f"is published already with {first}, which is lost or damaged" in done.err
+    assert "raise `version:` in bundle.yaml" in done.err
+
+
+@pytest.mark.parametrize("name", ["blobs", "oci-layout"])
+def test_a_name_that_a_folder_has_itself_is_refused_and_the_other_bundles_go_on(name: str, built: Workspace) -> None:
+    built.bundle(name, local_chart(), dependencies=[local()])
+    built.bundle("mine", local_chart(name), target="kustomize", dependencies=[local(name)])
+    built.good("lock")
+    built.good("build")
+    done = built.run("publish", "--output", "json")
+    assert done.code == 3
+    assert {one["bundle"] for one in done.json["failures"]} == {name, "mine"}
+    assert {one["repository"].rpartition("/")[2] for one in done.json["published"]} == {"greeter", "flux", "umbrella"}
+    said = built.run("publish", name).err
+    assert said == (
+        f"error: {name}: a registry in a folder has files of this name of its own: '{name}'\n"
+        "  = help: choose another name, or publish to an oci:// registry\n"
+    )
 
 
 def test_a_registry_that_wants_a_login_says_so_and_takes_the_one_that_docker_stored(built: Workspace) -> None:

@@ -40,6 +40,7 @@ from brolly.registry import (
     RegistryMisbehaved,
     RegistryRefused,
     RegistryUnavailable,
+    TagTaken,
     Unauthorized,
     open_registry,
 )
@@ -256,6 +257,16 @@ def test_a_tag_that_moves_leaves_the_manifest_it_named(registry: Registry, repos
     assert registry.manifest(repository, MANIFEST.descriptor.digest) == MANIFEST
 
 
+def test_a_tag_that_has_to_be_new_does_not_move(registry: Registry, repository: str) -> None:
+    push(registry, repository)
+    for _ in range(2):  # what it names already, it may name
+        registry.put_manifest(repository, "1.0.0", MANIFEST, only_new=True)
+    with pytest.raises(TagTaken, match=r"1\.0\.0") as caught:
+        registry.put_manifest(repository, "1.0.0", OTHER, only_new=True)
+    assert caught.value.there == MANIFEST.descriptor.digest
+    assert registry.manifest(repository, "1.0.0") == MANIFEST
+
+
 def test_an_index_keeps_its_media_type(registry: Registry, repository: str) -> None:
     push(registry, repository, MANIFEST.descriptor.digest)
     entry = json.loads(_json(MANIFEST.descriptor))
@@ -341,9 +352,19 @@ def test_a_destination_opens_its_registry(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("destination", "hint"),
     [
-        ("ghcr.io/org", "oci://"),
-        ("https://ghcr.io/org", "oci://"),
+        ("ghcr.io/org", "write oci://ghcr.io/org, or oci-layout:ghcr.io/org for a folder"),
+        ("localhost:5000/org", "write oci://localhost:5000/org, or"),
+        ("https://ghcr.io/org/", "=write oci://ghcr.io/org"),
+        ("http://10.0.0.1:5000", "=write oci://10.0.0.1:5000, with --plain-http"),
+        ("docker://ghcr.io/org", "=write oci://ghcr.io/org"),
+        ("OCI://ghcr.io", "=write oci://ghcr.io"),
+        ("https://", "=write oci://HOST/PREFIX, such as oci://registry.example"),
+        ("https://user:pass@ghcr.io/org", "=write oci://HOST/PREFIX, such as oci://registry.example"),
+        ("https://ghcr.io/Org", "=write oci://HOST/PREFIX, such as oci://registry.example"),
+        ("file:///srv/registry", "=write oci-layout:/srv/registry"),
         ("dist", "oci-layout:dist"),
+        ("./dist.new", "oci-layout:./dist.new"),
+        ("/srv/a.b", "oci-layout:/srv/a.b"),
         ("oci-layout:", "oci-layout:PATH"),
         ("oci-layout", "oci-layout:PATH|oci-layout:oci-layout"),
         ("oci://", "oci://HOST/PREFIX"),
@@ -356,7 +377,10 @@ def test_a_destination_opens_its_registry(tmp_path: Path) -> None:
 def test_a_wrong_destination_says_what_to_type(destination: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         open_registry(destination)
-    assert any(part in caught.value.hint for part in hint.split("|"))
+    if hint.startswith("="):
+        assert caught.value.hint == hint[1:]
+    else:
+        assert any(part in caught.value.hint for part in hint.split("|"))
 
 
 @pytest.mark.parametrize(("destination", "loaded"), [("oci-layout:x", []), ("oci://localhost:1/x", ["urllib3"])])
@@ -424,20 +448,41 @@ def test_a_damaged_blob_is_refused_and_repaired_by_putting_it_again(tmp_path: Pa
     assert registry.blob("x", LAYER.descriptor, max_size=MAX) == LAYER.content
 
 
+@pytest.mark.parametrize("content", [None, b"", b"X" + MANIFEST.content[1:]])
+def test_a_damaged_manifest_is_not_there_and_repaired_by_putting_it_again(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    """What its tag says stays readable: that the tag is taken."""
+    registry, digest = LayoutRegistry(tmp_path), MANIFEST.descriptor.digest
+    push(registry, "x", "1.0.0")
+    path = tmp_path / "x/blobs/sha256" / digest[7:]
+    path.unlink() if content is None else path.write_bytes(content)
+    assert registry.resolve("x", "1.0.0") == MANIFEST.descriptor
+    assert registry.resolve("x", digest) is None
+    with pytest.raises(NotFound if content is None else RegistryMisbehaved, match=digest[7:]):
+        registry.manifest("x", digest)
+    registry.put_manifest("x", digest, MANIFEST)
+    assert registry.tags("x") == ("1.0.0",)
+    assert registry.manifest("x", "1.0.0") == MANIFEST
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"null", b"[]", b'{"manifests":7}', b'{"manifests":[{"digest":"sha256:x"}]}', b"[" * 9999]
 )
 def test_a_damaged_index_is_named(tmp_path: Path, content: bytes) -> None:
     push(LayoutRegistry(tmp_path), "x", "1.0.0")
     (tmp_path / "x/index.json").write_bytes(content)
-    with pytest.raises(RegistryMisbehaved, match=r"x/index\.json"):
+    with pytest.raises(RegistryMisbehaved, match=r"x/index\.json") as caught:
         LayoutRegistry(tmp_path).tags("x")
+    assert f"move {tmp_path}/x away and publish again" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["blobs", "a/index.json", "oci-layout/b"])
 def test_a_repository_cannot_be_a_file_of_another_layout(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="of its own"):
-        LayoutRegistry(tmp_path).put_blob(name, CONFIG)
+    for ask in (LayoutRegistry.tags, lambda registry, bad: registry.put_blob(bad, CONFIG)):
+        with pytest.raises(RegistryRefused, match="of its own") as caught:
+            ask(LayoutRegistry(tmp_path), name)
+        assert "oci://" in caught.value.hint
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -996,6 +1041,23 @@ def test_a_connection_that_always_breaks_is_named() -> None:
     assert "the connection broke" in text
 
 
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        (Answer(fault="drop"), "--retries"),
+        (Answer(fault="hang"), "--timeout"),
+        (Answer(429), "--retries"),
+        (Answer(503), "try again later"),
+        (Answer(413), "client_max_body_size"),
+        (Answer(202), "Location"),
+    ],
+)
+def test_what_a_registry_does_comes_with_what_to_do(answer: Answer, hint: str) -> None:
+    error = message(answering(answer), lambda registry: registry.put_blob("x", CONFIG), patience=HASTY)[1]
+    assert isinstance(error, WorldError)
+    assert hint in error.hint
+
+
 def test_a_body_that_stops_is_waited_for_only_so_long() -> None:
     # a whole answer that is longer than what was sent, on a connection that stays open
     answer = Answer(200, {"Content-Length": "1000000"}, b"{")
@@ -1074,8 +1136,11 @@ def test_a_small_answer_may_take_the_time_of_a_wait_after_the_server_has_thought
 def test_a_refused_connection_is_named() -> None:
     with serve(answering(Answer())) as server:
         address = server.address
-    with pytest.raises(RegistryUnavailable, match=f"{address}/v2/x/tags/list: no connection: Connection refused"):
+    with pytest.raises(
+        RegistryUnavailable, match=f"{address}/v2/x/tags/list: no connection: Connection refused"
+    ) as caught:
         OciRegistry(address, patience=QUICK).tags("x")
+    assert "is its port right" in caught.value.hint
 
 
 def test_an_unknown_host_is_named() -> None:

@@ -86,6 +86,12 @@ class BundleReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "What publish copies, in this order. A failed bundle keeps those of its last good build.",
         ),
     ]
+    address: Annotated[str, _meta("Address", "Where clusters pull from.")]
+    configured: Annotated[
+        bool,
+        _meta("Configured", "Whether the workspace says this address; if not, `--address` said it for this build."),
+    ]
+    epoch: Annotated[int, _meta("Epoch", "The time of all archives: SOURCE_DATE_EPOCH, in seconds.")]
     files: Annotated[
         tuple[str, ...], _meta("Files", "What lies in dist/ for a person: files, and folders with a slash.")
     ]
@@ -96,8 +102,6 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`dist/report.json`: what the last build made."""
 
     tool: Annotated[str, _meta("Tool", "The version of Brolly.")]
-    address: Annotated[str, _meta("Address", "Where clusters pull from.")]
-    epoch: Annotated[int, _meta("Epoch", "The time of all archives: SOURCE_DATE_EPOCH, in seconds.")]
     bundles: Annotated[tuple[BundleReport, ...], _meta("Bundles", "One entry per bundle, sorted by name.")]
 
     def bundle(self, name: str) -> BundleReport | None:
@@ -132,8 +136,6 @@ def report_of(
     new = {one.name: _entry(one, old.get(one.name), is_lost=one.name in lost) for one in built}
     return Report(
         tool=settings.version,
-        address=settings.address,
-        epoch=settings.epoch,
         bundles=tuple(bundle for _, bundle in sorted({**old, **new}.items())),
     )
 

@@ -69,8 +69,8 @@ class Component:
 class Settings:
     """What is the same for all bundles of a build.
 
-    `address` is where clusters pull from (`oci://host/path`), `epoch` the time of all archives (SOURCE_DATE_EPOCH, in
-    seconds), the label keys are those of generated objects.
+    `address` is where clusters pull from (`oci://host/path`): it `is_configured`, unless it was given to this run.
+    `epoch` is the time of all archives (SOURCE_DATE_EPOCH, in seconds), the label keys are those of generated objects.
     """
 
     address: str
@@ -78,4 +78,5 @@ class Settings:
     part_of_label: str = "app.kubernetes.io/part-of"
     version_label: str = "app.kubernetes.io/version"
     extra_labels: Mapping[str, str] = field(default_factory=dict)
+    is_configured: bool = True
     version: str = ""

@@ -221,6 +221,9 @@ def _report(shop: Shop, draft: Draft, bundle: Bundle | None, status: Status, kno
         sizes=(),
         dependencies=(),
         artifacts=(),
+        address=shop.settings.address,
+        configured=shop.settings.is_configured,
+        epoch=shop.settings.epoch,
         files=(),
         findings=draft.findings,
     )

@@ -18,6 +18,7 @@ from brolly.pipeline.proving import NotCurrent
 from brolly.pipeline.settings import policy_of
 from brolly.pipeline.shop import Shop, attempts, read, side_by_side
 from brolly.pipeline.unchanged import may_reach_out
+from brolly.registry.port import NotFound, RegistryMisbehaved, TagTaken
 from brolly.results import tool_identity
 from brolly.sources import DEFINITION
 from brolly.workspace import read_sources
@@ -46,10 +47,11 @@ class VersionExists(BrollyError):  # noqa: N818 - it names a state
 
     exit_code = 1
 
-    def __init__(self, artifact: StoredArtifact, place: str, there: str) -> None:
+    def __init__(self, artifact: StoredArtifact, place: str, there: str, *, is_lost: bool = False) -> None:
+        lost = ", which is lost or damaged" if is_lost else ""
         where = "in the chart's Chart.yaml, and lock again" if _is_chart(artifact) else "in bundle.yaml"
         super().__init__(
-            f"{printable(place)} is published already with {there}; this build has {artifact.digest}",
+            f"{printable(place)} is published already with {there}{lost}; this build has {artifact.digest}",
             hint=f"a published version never changes: raise `version:` {where}",
         )
 
@@ -149,11 +151,16 @@ def _tried(
 
 def _require_current(shop: Shop, names: Sequence[str], report: Report) -> None:
     """Refuse a report that is not about the workspace as it is now; NotCurrent says why."""
-    # what was given to the build holds for the publication too
-    built_with = replace(shop, settings=replace(shop.settings, address=report.address, epoch=report.epoch))
-    reasons = [reason for name in names if (reason := _staleness(built_with, name, report))]
+    reasons = {name: reason for name in names if (reason := _staleness(shop, name, report))}
     if reasons:
-        raise NotCurrent("; ".join(reasons), hint="run `brolly build`")
+        # no build helps before the faults are gone
+        has_faults = any(reason == _faulty(name) for name, reason in reasons.items())
+        hint = "run `brolly check`" if has_faults else "run `brolly build`"
+        raise NotCurrent("; ".join(reasons.values()), hint=hint)
+
+
+def _faulty(name: str) -> str:
+    return f"{name} has faults now"
 
 
 def _staleness(shop: Shop, name: str, report: Report) -> str:
@@ -164,16 +171,37 @@ def _staleness(shop: Shop, name: str, report: Report) -> str:
         return f"the last build of {name} failed"
     if report.tool != __version__:
         return f"{name} was built by Brolly {printable(report.tool)}, this is {__version__}"
-    now = fingerprint(_sources(shop, name), shop.settings, tool_identity(), policy_of(shop.workspace))
-    if now != bundle.fingerprint:
+    sources = _sources(shop, name)
+    if sources is None:
+        return _faulty(name)
+    # what was given to the build holds for the publication too
+    built_with = replace(shop.settings, address=bundle.address, epoch=bundle.epoch)
+    if fingerprint(sources, built_with, tool_identity(), policy_of(shop.workspace)) != bundle.fingerprint:
         return f"{name} changed since it was built"
+    return _other_settings(shop, bundle)
+
+
+def _other_settings(shop: Shop, bundle: BundleReport) -> str:
+    """Say in what a build would differ now; only what is set now differs from what was given to the build."""
+    config, settings = shop.workspace.config, shop.settings
+    if bundle.configured and bundle.address != settings.address:
+        now = f"says {printable(settings.address)}" if config.address else "has no address"
+        return f"{bundle.name} was built for {printable(bundle.address)}, {shop.workspace.config_path.name} {now}"
+    if settings.epoch not in {0, bundle.epoch}:
+        return f"{bundle.name} was built with SOURCE_DATE_EPOCH={bundle.epoch}, it is {settings.epoch} now"
     return ""
 
 
-def _sources(shop: Shop, name: str) -> Sources:
-    sources, _ = read_sources(shop.workspace, name)
+def _sources(shop: Shop, name: str) -> Sources | None:
+    """Read a bundle's files; None if a build would not take them."""
+    sources, faults = read_sources(shop.workspace, name)
+    if faults:
+        return None
+    if not may_reach_out(shop.workspace, sources.files.get(DEFINITION, b"")):
+        return sources
     # only its parser can say which charts outside its folder it names, but not many name any
-    return read(shop, name).sources if may_reach_out(shop.workspace, sources.files.get(DEFINITION, b"")) else sources
+    draft = read(shop, name)
+    return draft.sources if draft.is_good else None
 
 
 @dataclass(frozen=True)
@@ -200,9 +228,21 @@ def _plan(artifact: StoredArtifact, first: StoredArtifact, registry: Registry, p
     digest = str(there.digest if there else first.digest)
     if digest == artifact.digest:
         return _Plan(artifact, repository, digest)
-    manifest = registry.manifest(repository, digest) if there else first.manifest
-    note = _tolerated(artifact, registry.location(repository, artifact.tag), manifest)
-    return _Plan(artifact, repository, digest, note)
+    manifest = _manifest(registry, repository, digest) if there else first.manifest
+    place = registry.location(repository, artifact.tag)
+    if manifest is None:
+        raise VersionExists(artifact, place, digest, is_lost=True)
+    return _Plan(artifact, repository, digest, _tolerated(artifact, place, manifest))
+
+
+def _manifest(registry: Registry, repository: str, digest: str) -> Blob | None:
+    """Fetch what a tag names; None if the registry has lost it, so that nobody can say what it was."""
+    try:
+        return registry.manifest(repository, digest)
+    except (NotFound, RegistryMisbehaved):
+        if registry.resolve(repository, digest):
+            raise
+        return None
 
 
 def _tolerated(artifact: StoredArtifact, place: str, there: Blob) -> str:
@@ -218,7 +258,11 @@ def _tolerated(artifact: StoredArtifact, place: str, there: Blob) -> str:
 
 
 def _write(plan: _Plan, registry: Registry, prove: Callable[[], None]) -> None:
-    """Blobs first, then the manifest by its digest, the tag last: no reader finds anything without what it names."""
+    """Blobs first, the manifest with its tag last: no reader finds anything without what it names.
+
+    VersionExists if somebody else has published the version since the plan was made; see `Registry` of each kind for
+    how close the two may come.
+    """
     artifact, repository = plan.artifact, plan.repository
     if plan.digest != artifact.digest:
         return  # another one is tolerated in its place
@@ -233,10 +277,14 @@ def _write(plan: _Plan, registry: Registry, prove: Callable[[], None]) -> None:
     # beside a large one the others take no time
     side_by_side(put, blobs, 2 if blobs and blobs[0].descriptor.size > _LARGE else 1)
     prove()
-    if not plan.there or not registry.resolve(repository, artifact.digest):
+    if plan.there and not registry.resolve(repository, artifact.digest):
         registry.put_manifest(repository, artifact.digest, artifact.manifest)
-    if not plan.there:
-        registry.put_manifest(repository, artifact.tag, artifact.manifest)
+    if plan.there:
+        return
+    try:
+        registry.put_manifest(repository, artifact.tag, artifact.manifest, only_new=True)
+    except TagTaken as taken:
+        raise VersionExists(artifact, registry.location(repository, artifact.tag), taken.there) from taken
 
 
 def _published(plan: _Plan, registry: Registry) -> Published:

@@ -31,6 +31,7 @@ def settings_of(space: Workspace, address: str, epoch: int) -> tuple[Settings, t
         part_of_label=labels.pop("part-of", Settings.part_of_label),
         version_label=labels.pop("version", Settings.version_label),
         extra_labels=labels,
+        is_configured=not address,
         version=__version__,
     )
     if chosen:

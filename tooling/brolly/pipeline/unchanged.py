@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import msgspec
+
 from brolly import workspace
 from brolly.pipeline.fingerprints import fingerprint
 from brolly.pipeline.settings import policy_of
@@ -32,9 +34,16 @@ def recall(space: Workspace, settings: Settings, results: Results) -> Callable[[
         sources, faults = workspace.read_sources(space, name)
         if faults or may_reach_out(space, sources.files.get(DEFINITION, b"")):
             return None
-        return results.outcome(fingerprint(sources, settings, identity, policy))
+        found = results.outcome(fingerprint(sources, settings, identity, policy))
+        return _said_by(found, settings) if found else None
 
     return kept
+
+
+def _said_by(found: KeptOutcome, settings: Settings) -> KeptOutcome:
+    """Note who says the address this time: it makes no other outcome."""
+    report = msgspec.structs.replace(found.report, configured=settings.is_configured)
+    return msgspec.structs.replace(found, report=report)
 
 
 def each(step: Callable[[str], _Found | None], names: Sequence[str], jobs: int) -> dict[str, _Found]:

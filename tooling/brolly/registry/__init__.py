@@ -6,8 +6,10 @@ is imported only where an `oci://` destination is opened.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from brolly.errors import UsageError
 from brolly.oci import Reference
@@ -20,6 +22,7 @@ from brolly.registry.port import (
     RegistryMisbehaved,
     RegistryRefused,
     RegistryUnavailable,
+    TagTaken,
     Unauthorized,
 )
 
@@ -33,10 +36,14 @@ __all__ = [
     "RegistryMisbehaved",
     "RegistryRefused",
     "RegistryUnavailable",
+    "TagTaken",
     "Unauthorized",
     "open_registry",
     "parse_destination",
 ]
+
+# it has a port or a dot, and no path begins with one
+_HOST: Final = re.compile(r"localhost(/|$)|[^/.:][^/:]*(\.[^/:]*[^/:.]|:[0-9]+)(:[0-9]+)?(/|$)")
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,7 @@ def parse_destination(destination: str, *, root: Path | None = None) -> Destinat
     if kind == "oci-layout" and colon:
         return Destination("", folder=_folder(rest, root or Path()))
     if not destination.startswith("oci://"):
-        hint = f"write oci-layout:{destination}, or oci://HOST/PREFIX for a registry on the network"
-        raise UsageError(f"not a registry: {destination!r}", hint=hint)
+        raise UsageError(f"not a registry: {destination!r}", hint=_likely(destination))
     return Destination(*_host_and_prefix(destination))
 
 
@@ -85,6 +91,25 @@ def open_registry(
     """Open a destination: its registry, and the prefix under which repositories live; UsageError."""
     parsed = parse_destination(destination, root=root)
     return parsed.open(plain_http=plain_http, ca_file=ca_file, patience=patience), parsed.prefix
+
+
+def _likely(destination: str) -> str:
+    """Guess what was meant, by what comes before the first slash: docker tells hosts from names in the same way."""
+    scheme, marked, rest = destination.rpartition("://")
+    if scheme.lower() == "file":
+        return f"write oci-layout:{rest}"
+    meant = f"oci://{(rest if marked else destination).removesuffix('/')}"
+    try:
+        _host_and_prefix(meant)
+    except UsageError as error:
+        if marked:
+            return error.hint
+    else:
+        if marked:
+            return f"write {meant}" + (", with --plain-http" if scheme.lower() == "http" else "")
+        if _HOST.match(destination):
+            return f"write {meant}, or oci-layout:{destination} for a folder"
+    return f"write oci-layout:{destination}, or oci://HOST/PREFIX for a registry on the network"
 
 
 def _folder(path: str, root: Path) -> Path:

@@ -127,7 +127,8 @@ class Exchange:
             raise Unauthorized(f"{place}: {self.host} refuses ({status}){_said(response)}", hint=self._authorizer.hint)
         if status in PASSING or status >= 500:
             tries = f" after {self.transport.patience.tries} tries" if status in PASSING else ""
-            raise RegistryUnavailable(f"{place}: {self.host} answers {status}{tries}{_said(response)}")
+            wait = "wait a little, or ask more often: --retries" if status == 429 else "try again later"
+            raise RegistryUnavailable(f"{place}: {self.host} answers {status}{tries}{_said(response)}", hint=wait)
         if status in {401, 403}:
             raise RegistryMisbehaved(f"{place}: {self.host} sends us to where we are refused ({status})")
         return response

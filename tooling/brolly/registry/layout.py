@@ -25,6 +25,7 @@ from brolly.registry.port import (
     MAX_MANIFEST,
     NotFound,
     RegistryMisbehaved,
+    RegistryRefused,
     RegistryUnavailable,
     is_digest,
     named_in,
@@ -34,6 +35,7 @@ from brolly.registry.port import (
     require_blob,
     require_complete,
     require_digest,
+    require_free,
     require_own_digest,
     require_reference,
     require_repository,
@@ -64,17 +66,14 @@ class LayoutRegistry:
         return tuple(sorted({_tag(entry) for entry in self._entries(repository)} - {""}))
 
     def resolve(self, repository: str, reference: str) -> Descriptor | None:
-        """See `Registry`."""
-        reference = require_reference(reference)
-        for entry in self._entries(repository):
-            if reference == (entry["digest"] if is_digest(reference) else _tag(entry)):
-                return msgspec.convert(entry | {"annotations": None}, Descriptor)
-        return None
+        """See `Registry`. A manifest that is lost or damaged is not there by its digest; a tag still names it."""
+        found = self._listed(repository, reference)
+        return found if found and (not is_digest(reference) or self.has_blob(repository, reference)) else None
 
     def manifest(self, repository: str, reference: str) -> Blob:
         """See `Registry`."""
         place = self.location(repository, reference)
-        descriptor = self.resolve(repository, reference)
+        descriptor = self._listed(repository, reference)
         if descriptor is None:
             raise NotFound(f"{place}: there is no such manifest")
         content = self.blob(repository, descriptor, max_size=MAX_MANIFEST)
@@ -108,8 +107,11 @@ class LayoutRegistry:
             if not (marker := self._folder(repository) / "oci-layout").exists():
                 self._write(marker, _LAYOUT)
 
-    def put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
-        """See `Registry`. A manifest without a tag is listed too, so that what collects garbage keeps it."""
+    def put_manifest(self, repository: str, reference: str, manifest: Blob, *, only_new: bool = False) -> None:
+        """See `Registry`. A manifest without a tag is listed too, so that what collects garbage keeps it.
+
+        With `only_new` nobody gets between: whoever changes an index has it alone.
+        """
         require_own_digest(require_reference(reference), manifest)
         place = self.location(repository, reference)
         read_manifest(place, manifest.content, manifest.descriptor.media_type)
@@ -118,8 +120,10 @@ class LayoutRegistry:
         self.put_blob(repository, manifest)
         with _writing(self.path), self._locked(fcntl.LOCK_EX):
             self._sweep()
+            if only_new:
+                require_free(place, self._listed(repository, reference), manifest)
             tag = "" if is_digest(reference) else reference
-            self._write_index(repository, _listed(self._entries(repository), manifest.descriptor, tag))
+            self._write_index(repository, _merged(self._entries(repository), manifest.descriptor, tag))
 
     def location(self, repository: str, tag: str) -> str:
         """See `Registry`."""
@@ -127,11 +131,22 @@ class LayoutRegistry:
 
     def _folder(self, repository: str) -> Path:
         if not _OWN.isdisjoint(require_repository(repository).split("/")):
-            raise ValueError(f"a layout has files of this name of its own: {repository[:80]!r}")
+            raise RegistryRefused(
+                f"a registry in a folder has files of this name of its own: {repository[:80]!r}",
+                hint="choose another name, or publish to an oci:// registry",
+            )
         return self.path / repository
 
     def _blob_path(self, repository: str, digest: str) -> Path:
         return self._folder(repository) / "blobs" / "sha256" / Digest.parse(digest).hex
+
+    def _listed(self, repository: str, reference: str) -> Descriptor | None:
+        """Look a tag or a digest up in the index."""
+        reference = require_reference(reference)
+        for entry in self._entries(repository):
+            if reference == (entry["digest"] if is_digest(reference) else _tag(entry)):
+                return msgspec.convert(entry | {"annotations": None}, Descriptor)
+        return None
 
     def _entries(self, repository: str) -> tuple[_Entry, ...]:
         path = self._folder(repository) / "index.json"
@@ -173,7 +188,7 @@ class LayoutRegistry:
             yield
 
 
-def _listed(entries: tuple[_Entry, ...], descriptor: Descriptor, tag: str) -> tuple[_Entry, ...]:
+def _merged(entries: tuple[_Entry, ...], descriptor: Descriptor, tag: str) -> tuple[_Entry, ...]:
     """List the manifest, under the tag if there is one; what the tag named before stays, without it."""
     fresh: _Entry = {"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size}
     if tag:
@@ -202,7 +217,10 @@ def _read_index(path: Path, content: bytes) -> tuple[_Entry, ...]:
         for entry in entries:
             Digest.parse(msgspec.convert(entry, Descriptor).digest)
     except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise RegistryMisbehaved(f"{path}: is no index of an OCI image layout") from error
+        raise RegistryMisbehaved(
+            f"{path}: is no index of an OCI image layout",
+            hint=f"restore it from a copy, or move {path.parent} away and publish again",
+        ) from error
     return entries
 
 

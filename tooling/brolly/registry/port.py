@@ -41,6 +41,14 @@ class RegistryRefused(WorldError):  # noqa: N818
     """The registry understood and says no: an invalid manifest, an immutable tag, a quota."""
 
 
+class TagTaken(RegistryRefused):
+    """The tag names another manifest already, `there`, and was not moved."""
+
+    def __init__(self, place: str, there: str) -> None:
+        super().__init__(f"{place}: names {there} already")
+        self.there = there
+
+
 class RegistryMisbehaved(WorldError):  # noqa: N818
     """The answer must not be used: other bytes than the digest names, a wrong size, garbage, an unsafe redirect."""
 
@@ -70,10 +78,11 @@ class Registry(Protocol):
     def put_blob(self, repository: str, blob: Blob | StoredBlob) -> None:
         """Store a blob, unless it is there; nothing is stored that is not what its digest names."""
 
-    def put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
+    def put_manifest(self, repository: str, reference: str, manifest: Blob, *, only_new: bool = False) -> None:
         """Store the manifest's bytes under its digest, or under a tag that then names it; RegistryRefused.
 
-        What the manifest names (config, layers, manifests) is stored before it; its subject need not be.
+        What the manifest names (config, layers, manifests) is stored before it; its subject need not be. With
+        `only_new` a tag that names another manifest is not moved: TagTaken.
         """
 
     def location(self, repository: str, tag: str) -> str:
@@ -148,6 +157,12 @@ def require_own_digest(reference: str, manifest: Blob) -> None:
     """Refuse to store a manifest under another one's digest: that is a bug of the caller."""
     if is_digest(reference) and reference != manifest.descriptor.digest:
         raise ValueError(f"the manifest is {manifest.descriptor.digest}, not {reference}")
+
+
+def require_free(place: str, there: Descriptor | None, manifest: Blob) -> None:
+    """Refuse to move a tag that names another manifest."""
+    if there and there.digest != manifest.descriptor.digest:
+        raise TagTaken(place, there.digest)
 
 
 def read_manifest(place: str, content: bytes, content_type: str) -> Blob:

@@ -34,6 +34,7 @@ from brolly.registry.port import (
     read_manifest,
     require_blob,
     require_digest,
+    require_free,
     require_own_digest,
     require_reference,
     require_size,
@@ -55,6 +56,8 @@ _NEXT: Final = re.compile(r"""<([^>]*)>(?:\s*;[^,;<]*)*?;\s*rel\s*=\s*["']?next[
 _SENT_UNASKED: Final = 1 << 16
 # what registries answer to a PUT whose upload they no longer know, or know to be half done
 _UPLOAD_LOST: Final = frozenset({400, 404, 416})
+
+_TOO_LARGE: Final = "raise what the registry, or a proxy before it, takes at once (nginx calls it client_max_body_size)"
 
 
 class OciRegistry:
@@ -148,8 +151,22 @@ class OciRegistry:
             response = self._upload(repository, blob)
         _require_same(_good(response), blob.descriptor.digest)
 
-    def put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
-        """See `Registry`."""
+    def put_manifest(self, repository: str, reference: str, manifest: Blob, *, only_new: bool = False) -> None:
+        """See `Registry`.
+
+        OCI has no PUT on a condition: distribution answers 201 to one whose If-None-Match does not hold. So with
+        `only_new` the tag is looked up right before the PUT and right after it. A window is left: who looks before
+        another's PUT, and writes after that one has looked again, moves the tag, and neither of the two is told.
+        """
+        place = self.location(repository, reference)
+        if only_new:
+            require_free(place, self.resolve(repository, reference), manifest)
+        self._put_manifest(repository, reference, manifest)
+        if only_new:
+            # that nothing is there may be an answer from before
+            require_free(place, self.resolve(repository, reference), manifest)
+
+    def _put_manifest(self, repository: str, reference: str, manifest: Blob) -> None:
         require_own_digest(require_reference(reference), manifest)
         url = self._exchange.url(repository, "manifests", reference)
         headers = {"Content-Type": manifest.descriptor.media_type}
@@ -210,7 +227,10 @@ class OciRegistry:
         started = _good(self._exchange.ask("POST", url))
         location = started.headers.get("Location")
         if not location:
-            raise RegistryMisbehaved(f"{shown(url)}: opens an upload but says not where")
+            raise RegistryMisbehaved(
+                f"{shown(url)}: opens an upload but says not where",
+                hint="does a proxy before the registry take the header Location away?",
+            )
         # the spec lets it be another host; then it has to be https and gets no credentials (the client sees to it)
         target = self._exchange.transport.target(started.url, location)
         query = urlencode({"digest": blob.descriptor.digest})
@@ -244,7 +264,8 @@ def _good(response: Response) -> Response:
     if status == 404:
         raise NotFound(f"{place}: {words}")
     if 400 <= status < 500:
-        raise RegistryRefused(f"{place}: refused ({status}): {words}")
+        hint = _TOO_LARGE if status == 413 else ""
+        raise RegistryRefused(f"{place}: refused ({status}): {words}", hint=hint)
     raise RegistryMisbehaved(f"{place}: answers {status} {words}")
 
 

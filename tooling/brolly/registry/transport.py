@@ -343,20 +343,18 @@ def _cause(error: BaseException) -> tuple[str, str]:
         case exceptions.NameResolutionError():
             return "the host's name is not known", "is it spelled right, and is there a network?"
         case exceptions.NewConnectionError():
-            return f"no connection: {_strerror(reason)}", ""
+            return f"no connection: {_strerror(reason)}", "does the server run, and is its port right?"
         case exceptions.ReadTimeoutError() if isinstance(reason.__cause__, TooSlow):
             return f"the answer comes {reason.__cause__}", _LONGER
-        case exceptions.ReadTimeoutError():
+        case exceptions.ReadTimeoutError() | exceptions.ConnectTimeoutError():
             return "no answer in time", _LONGER
-        case exceptions.ConnectTimeoutError():
-            return "no answer in time", ""
         case exceptions.SSLError():
             hint = "SSL_CERT_FILE names the certificates to trust; a registry without TLS needs --plain-http"
             return f"no TLS connection: {quoted(str(reason.args[0] if reason.args else reason))}", hint
         case exceptions.ProxyError():
             return "the proxy does not connect", "see HTTPS_PROXY and NO_PROXY"
         case _:
-            return f"the connection broke ({type(reason).__name__})", ""
+            return f"the connection broke ({type(reason).__name__})", "try again, or ask more often: --retries"
 
 
 def _strerror(reason: BaseException) -> str:
