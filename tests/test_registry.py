@@ -383,6 +383,14 @@ def test_a_wrong_destination_says_what_to_type(destination: str, hint: str) -> N
         assert any(part in caught.value.hint for part in hint.split("|"))
 
 
+@pytest.mark.parametrize("scheme", ["oci", "https", "http"])
+def test_a_password_in_a_destination_is_not_repeated(scheme: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_registry(f"{scheme}://me:s3cret@registry.example:5000/x")
+    assert "s3cret" not in f"{caught.value}{caught.value.hint}"
+    assert caught.value.hint == "run `helm registry login registry.example:5000`"
+
+
 @pytest.mark.parametrize(("destination", "loaded"), [("oci-layout:x", []), ("oci://localhost:1/x", ["urllib3"])])
 def test_opening_a_registry_loads_only_what_the_first_question_needs(destination: str, loaded: list[str]) -> None:
     code = (

@@ -75,6 +75,10 @@ def parse_destination(destination: str, *, root: Path | None = None) -> Destinat
     kind, colon, rest = destination.partition(":")
     if kind == "oci-layout" and colon:
         return Destination("", folder=_folder(rest, root or Path()))
+    host = rest.removeprefix("//").partition("/")[0].rpartition("@")
+    if colon and host[1]:
+        # a password is not repeated
+        raise UsageError("a destination holds no user and no password", hint=f"run `helm registry login {host[2]}`")
     if not destination.startswith("oci://"):
         raise UsageError(f"not a registry: {destination!r}", hint=_likely(destination))
     return Destination(*_host_and_prefix(destination))
@@ -115,7 +119,10 @@ def _likely(destination: str) -> str:
 def _folder(path: str, root: Path) -> Path:
     if not path:
         raise UsageError("oci-layout: needs a folder", hint="write oci-layout:PATH, such as oci-layout:registry")
-    return root / Path(path).expanduser()
+    try:
+        return root / Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"oci-layout:{path}: this user has no home folder", hint="set HOME") from error
 
 
 def _host_and_prefix(destination: str) -> tuple[str, str]:
