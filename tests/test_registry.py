@@ -359,7 +359,7 @@ def test_a_destination_opens_its_registry(tmp_path: Path) -> None:
         ("docker://ghcr.io/org", "=write oci://ghcr.io/org"),
         ("OCI://ghcr.io", "=write oci://ghcr.io"),
         ("https://", "=write oci://HOST/PREFIX, such as oci://registry.example"),
-        ("https://user:pass@ghcr.io/org", "=write oci://HOST/PREFIX, such as oci://registry.example"),
+        ("https://user:pass@ghcr.io/org", "=run `helm registry login ghcr.io`"),
         ("https://ghcr.io/Org", "=write oci://HOST/PREFIX, such as oci://registry.example"),
         ("file:///srv/registry", "=write oci-layout:/srv/registry"),
         ("dist", "oci-layout:dist"),
@@ -371,7 +371,7 @@ def test_a_destination_opens_its_registry(tmp_path: Path) -> None:
         ("oci:///a", "oci://HOST/PREFIX"),
         ("oci://ghcr.io/Org", "oci://HOST/PREFIX"),
         ("oci://ghcr.io/org:1.0", "write oci://ghcr.io/org"),
-        ("oci://user:pass@ghcr.io/org", "oci://HOST/PREFIX"),
+        ("oci://user:pass@ghcr.io/org", "=run `helm registry login ghcr.io`"),
     ],
 )
 def test_a_wrong_destination_says_what_to_type(destination: str, hint: str) -> None:
