@@ -260,14 +260,28 @@ def test_a_terminal_gets_progress_and_colours_and_a_pipe_does_not(space: Workspa
     assert json.loads(out)["bundles"]
 
 
-def test_a_reader_that_goes_away_is_no_fault(space: Workspace) -> None:
-    process = space.start("explain")
+@pytest.mark.parametrize("arguments", ["explain", "check", "check --output json", "--help"])
+def test_a_reader_that_goes_away_is_told_nothing_and_sees_what_a_shell_sees_of_sigpipe(
+    arguments: str, space: Workspace
+) -> None:
+    """As git and grep do: under pipefail a step of CI with `| head` is not green where errors were found."""
+    space.environ["PYTHONUNBUFFERED"] = ""
+    fields = {f"field-{number}": number for number in range(600)}
+    space.bundle("bad", local_chart(), dependencies=[local()], **fields)
+    process = space.start(*arguments.split(), stderr=subprocess.STDOUT)
     assert process.stdout
     process.stdout.close()
-    assert process.stderr
-    assert process.stderr.read() == ""
-    process.stderr.close()
-    assert process.wait() == 0
+    assert process.wait() == 141
+
+
+def test_a_reader_of_findings_that_goes_away_leaves_the_document_to_another(space: Workspace) -> None:
+    typo(space, "bad")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = space.start("check", stderr=theirs)
+    os.close(theirs)
+    out, _ = process.communicate()
+    assert (process.returncode, out) == (141, "")
 
 
 def test_an_output_that_is_full_or_closed_is_no_bug(space: Workspace) -> None:

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 _COMMON_ENVIRONMENT: Final = """\
 Every option can be given as an environment variable: BROLLY_ and its name, such as BROLLY_OFFLINE=1.
-Exit codes: 0 good, 1 at least one error, 2 usage or configuration, 3 the world failed, 130 interrupted."""
+Exit codes: 0 good, 1 at least one error, 2 usage or configuration, 3 the world failed, 130 interrupted,
+141 nobody reads the output."""
 
+# the reader went away, as `| head` does: what a shell sees of programs that SIGPIPE ends (128 + 13). The command's own
+# code may not be known yet, and must not be taken for success
+_NO_READER: Final = 141
 # seconds that threads get to finish what they are writing
 _LAST_MOMENT: Final = 0.5
 
@@ -148,9 +152,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             _speak_utf8()
         words = sys.argv[1:] if argv is None else argv
         command = next((word for word in words if not word.startswith("-")), "")
-        code = _run(_parser(os.environ, command).parse_args(words))
-        if sys.stdout:  # there is none where it was closed by who started us
-            sys.stdout.flush()
+        try:
+            code = _run(_parser(os.environ, command).parse_args(words))
+        finally:
+            if sys.stdout:  # there is none where it was closed by who started us
+                sys.stdout.flush()
         if argv is None:
             gc.freeze()  # nor is there any reason to look for garbage at the end
     except KeyboardInterrupt:
@@ -161,8 +167,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _leave(130)
         return 130
     except BrokenPipeError:
-        _drop_output()  # the reader went away, as `| head` does
-        return 0
+        _drop_output()
+        return _NO_READER
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename:
             raise
@@ -174,7 +180,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _drop_output() -> None:
     """Keep Python from writing, at its exit, what it could not write."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _speak_utf8() -> None:
