@@ -304,6 +304,44 @@ def test_output_is_utf8_whatever_the_locale_is(space: Workspace) -> None:
     assert "grüezi →" in out
 
 
+@pytest.mark.parametrize("command", ["lock", "check", "build", "publish", "render", "check --root ."])
+def test_a_current_folder_that_is_gone_is_said(command: str, space: Workspace) -> None:
+    space.bundle("good", local_chart(), dependencies=[local()])
+    shell = f"mkdir gone && cd gone && rmdir ../gone && exec {shlex.quote(sys.executable)} -m brolly {command}"
+    done = subprocess.run(
+        ["sh", "-c", shell], cwd=space.root, env={**os.environ, **space.environment}, text=True, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the current folder is gone\n  = help: "), done.stderr
+
+
+def test_with_a_root_a_current_folder_that_is_gone_does_not_matter(space: Workspace) -> None:
+    space.bundle("good", local_chart(), dependencies=[local()])
+    root, python = shlex.quote(str(space.root)), shlex.quote(sys.executable)
+    run = " && ".join(f"{python} -m brolly {name} --root {root}" for name in ("lock", "build", "publish --dry-run"))
+    done = subprocess.run(
+        ["sh", "-c", f"mkdir gone && cd gone && rmdir ../gone && {run}"], cwd=space.root, text=True,
+        env={**os.environ, **space.environment, "BROLLY_TO": "oci-layout:registry"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_build_whose_output_is_closed_builds_and_is_silent(closed: str, space: Workspace) -> None:
+    space.bundle("good", {**local_chart(), "vaules.yaml": ""}, dependencies=[local()])
+    space.good("lock")
+    for expected, arguments in ((0, "build"), (1, "build --strict --no-cache"), (2, "build bad")):
+        done = subprocess.run(
+            ["sh", "-c", f"exec {shlex.quote(sys.executable)} -m brolly {arguments} {closed}"], cwd=space.root,
+            env={**os.environ, **space.environment}, text=True, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == expected
+        assert done.stderr == ("" if "2>" in closed else done.stderr)
+        assert "warning" not in done.stdout
+    assert (space.dist / "good-1.0.0.tgz").is_file()
+
+
 def test_a_bug_shows_its_traceback(space: Workspace) -> None:
     typo(space, "bad")
     space.monkeypatch.setattr("brolly.pipeline.building._build", lambda *_: 1 / 0)

@@ -148,6 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is the result. Without arguments it is the program: Ctrl-C ends the process."""
     try:
         if argv is None:
+            _open_streams()
             interrupts.watch()
             _speak_utf8()
         words = sys.argv[1:] if argv is None else argv
@@ -155,8 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             code = _run(_parser(os.environ, command).parse_args(words))
         finally:
-            if sys.stdout:  # there is none where it was closed by who started us
-                sys.stdout.flush()
+            sys.stdout.flush()
         if argv is None:
             gc.freeze()  # nor is there any reason to look for garbage at the end
     except KeyboardInterrupt:
@@ -180,11 +180,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _drop_output() -> None:
     """Keep Python from writing, at its exit, what it could not write."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):
+    for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _open_streams() -> None:
+    """Give what was closed by who started us to nobody: else the next file that is opened would be in its place.
+
+    Python has None for such a stream, and prints to stdout what is meant for a stderr that is None.
+    """
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(handle, True)  # noqa: FBT003 - positional only
+    os.close(handle)
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or open(place, mode, encoding="utf-8")  # noqa: PTH123, SIM115 - a descriptor, for the whole run
+        for place, (stream, mode) in enumerate(((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w")))
+    )
 
 
 def _speak_utf8() -> None:
