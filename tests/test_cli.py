@@ -274,6 +274,22 @@ def test_a_reader_that_goes_away_is_told_nothing_and_sees_what_a_shell_sees_of_s
     assert process.wait() == 141
 
 
+RUDE = "\x1b[31mred\x07"
+
+
+@pytest.mark.parametrize("command", ["lock", "lock --check", "check", "build", "render"])
+def test_a_terminal_gets_no_control_characters_from_the_name_of_a_folder(command: str, space: Workspace) -> None:
+    space.bundle("good", local_chart(), dependencies=[local()])
+    space.write({f"bundles/{RUDE}/bundle.yaml": "name: x", "bundles/good/\x1b[32m.yaml": ""})
+    code, out, shown = in_terminal(space, *command.split(), NO_COLOR="1")
+    assert code != 0
+    assert "\ufffd[31mred\ufffd" in shown
+    # what the progress display itself does is to move the cursor, hide it, show it and delete lines
+    assert "[31m" not in (out + shown).replace("\ufffd[31m", "")
+    assert "[32m" not in (out + shown).replace("\ufffd[32m", "")
+    assert "\x07" not in out + shown
+
+
 def test_a_reader_of_findings_that_goes_away_leaves_the_document_to_another(space: Workspace) -> None:
     typo(space, "bad")
     ours, theirs = os.pipe()
