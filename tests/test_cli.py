@@ -365,20 +365,26 @@ def test_a_bug_shows_its_traceback(space: Workspace) -> None:
         space.run("check")
 
 
-# --- Ctrl-C
+# --- Ctrl-C, SIGTERM, SIGHUP
+
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def interrupt(process: subprocess.Popen[str], asked: list[object]) -> tuple[int, str, float]:
-    """Press Ctrl-C once the repository was asked; give the exit code, stderr, and how long it took."""
+def interrupt(
+    process: subprocess.Popen[str], asked: list[object], number: int = signal.SIGINT
+) -> tuple[int, str, float]:
+    """Press Ctrl-C twice, as many do, once the repository was asked; give the exit code, stderr, how long it took."""
     wait_for(lambda: bool(asked))
     start = time.monotonic()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
+    time.sleep(0.03)
+    process.send_signal(number)
     _, err = process.communicate(timeout=30)
     return process.returncode, err, time.monotonic() - start
 
 
 def leftovers(space: Workspace) -> list[str]:
-    return [str(path) for root in (space.root, space.cache) for path in files_below(root) if ".tmp" in path.name]
+    return [str(path) for root in (space.root, space.cache) for path in files_below(root) if ".tmp" in str(path)]
 
 
 @pytest.mark.parametrize("jobs", ["1", "4"])
@@ -399,12 +405,13 @@ def test_ctrl_c_while_a_repository_hangs_ends_lock_at_once(
     assert {name for name in space.state() if not name.startswith("work-cache")} == set(before)
 
 
-def test_ctrl_c_in_a_build_leaves_dist_as_it_was_and_no_process(
-    space: Workspace, repository: ChartRepository, tmp_path: Path
+@pytest.mark.parametrize("number", ENDINGS)
+def test_a_signal_in_a_build_leaves_dist_as_it_was_and_no_process(
+    number: int, space: Workspace, repository: ChartRepository, tmp_path: Path
 ) -> None:
     repository.add("podinfo", "1.0.0")
-    for number in range(3):
-        space.bundle(f"local-{number}", local_chart(), dependencies=[local()])
+    for name in ("local-0", "local-1", "local-2"):
+        space.bundle(name, local_chart(), dependencies=[local()])
     space.bundle("remote", dependencies=[{"name": "podinfo", "version": "1.x", "repository": repository.url}])
     space.good("lock")
     space.good("build")
@@ -418,8 +425,8 @@ def test_ctrl_c_in_a_build_leaves_dist_as_it_was_and_no_process(
     space.environ["TMPDIR"] = str(temporary)
     before = space.state()
     process = space.start("build", "-j", "4", "--no-cache")
-    code, err, took = interrupt(process, repository.requests)  # type: ignore[arg-type]
-    assert (code, err) == (130, "interrupted\n")
+    code, err, took = interrupt(process, repository.requests, number)  # type: ignore[arg-type]
+    assert (code, err) == (128 + number, "interrupted\n")
     assert took < 5
     assert {name: one for name, one in space.state().items() if "work-cache" not in name} == {
         name: one for name, one in before.items() if "work-cache" not in name
@@ -451,6 +458,111 @@ def test_ctrl_c_while_helm_renders_ends_its_processes(count: int, space: Workspa
     assert (process.returncode, err) == (130, "interrupted\n")
     assert time.monotonic() - start < 5
     wait_for(lambda: not processes(str(temporary)) and not any(temporary.iterdir()))
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_a_signal_gives_the_cursor_of_a_terminal_back(
+    number: int, space: Workspace, repository: ChartRepository
+) -> None:
+    repository.add("podinfo", "1.0.0")
+    repository.faults["/charts/podinfo-1.0.0.tgz"] = HANG
+    space.bundle("one", dependencies=[{"name": "podinfo", "version": "1.x", "repository": repository.url}])
+    ours, theirs = pty.openpty()
+    space.environ["TERM"] = "xterm"
+    process = space.start("lock", stderr=theirs)
+    os.close(theirs)
+    wait_for(lambda: bool(repository.requests))
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    shown = os.read(ours, 65536)
+    os.close(ours)
+    assert b"\x1b[?25h" in shown.rpartition(b"\x1b[?25l")[2]
+
+
+def test_a_signal_that_was_ignored_before_stays_so(space: Workspace, repository: ChartRepository) -> None:
+    """As under nohup, or in the background of a shell."""
+    repository.add("podinfo", "1.0.0")
+    repository.faults["/charts/podinfo-1.0.0.tgz"] = HANG
+    space.bundle("one", dependencies=[{"name": "podinfo", "version": "1.x", "repository": repository.url}])
+    program = f"import os, signal\nfor each in (1, 2): signal.signal(each, signal.SIG_IGN)\n{EXEC}"
+    process = space.start("lock", program=program)
+    wait_for(lambda: bool(repository.requests))
+    for number in (signal.SIGHUP, signal.SIGINT):
+        process.send_signal(number)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (143, "interrupted\n")
+
+
+EXEC = 'import sys; os.execv(sys.executable, [sys.executable, "-m", "brolly", *sys.argv[1:]])'
+# Presses Ctrl-C as a module is imported.
+IMPORTING = """
+import os, runpy, signal, sys
+wanted = sys.argv.pop(1)
+sys.addaudithook(lambda event, given: event == "import" and given[0] == wanted and os.kill(os.getpid(), signal.SIGINT))
+runpy.run_module("brolly", run_name="__main__", alter_sys=True)
+"""
+# Presses Ctrl-C as Python ends.
+ENDING = """
+import atexit, os, runpy, signal, sys
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+runpy.run_module("brolly", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("module", ["brolly.cli", "argparse", "brolly.interrupts", "msgspec", "brolly.dist", "yaml"])
+def test_ctrl_c_while_modules_are_loaded_shows_no_traceback(module: str, space: Workspace) -> None:
+    space.bundle("good", local_chart(), dependencies=[local()])
+    done = space.finish(module, "check", program=IMPORTING)
+    assert (done.code, done.err) in {(-signal.SIGINT, ""), (130, "interrupted\n")}
+
+
+@pytest.mark.parametrize("arguments", ["explain", "--help", "check", "nothing"])
+def test_ctrl_c_at_the_very_end_shows_no_traceback(arguments: str, space: Workspace) -> None:
+    space.bundle("good", local_chart(), dependencies=[local()])
+    done = space.finish(arguments, program=ENDING)
+    assert done.code == -signal.SIGINT
+    assert "Traceback" not in done.err
+
+
+# Takes long to unwind; the signal is swallowed first where nothing can be raised.
+UNWINDING = """
+import sys, time
+from brolly import interrupts
+interrupts._UNDISTURBED = 1.0
+class Slow:
+    def __del__(self):
+        print("deaf", flush=True)
+        time.sleep(30)
+interruption = interrupts.Interruption()
+interruption.watch()
+try:
+    Slow()
+    time.sleep(30)
+except KeyboardInterrupt:
+    print("unwinding", interruption.exit_code, flush=True)
+    time.sleep(0.5)
+    print("still", flush=True)
+    time.sleep(30)
+"""
+
+
+def test_further_signals_leave_the_unwinding_alone_for_a_while_and_end_it_then(space: Workspace) -> None:
+    process = space.start(program=UNWINDING)
+    assert process.stdout
+    assert process.stdout.readline() == "deaf\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "unwinding 143\n"
+    for number in ENDINGS:
+        process.send_signal(number)
+    assert process.stdout.readline() == "still\n"
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (143, "")
 
 
 # --- explain, schema

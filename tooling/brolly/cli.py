@@ -8,13 +8,14 @@ import gc
 import importlib
 import io
 import os
-import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from brolly import __version__, interrupts
+from brolly import __version__
+from brolly.interrupts import Interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -145,27 +146,34 @@ COMMANDS: Final = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is the result. Without arguments it is the program: Ctrl-C ends the process."""
+    """Run a command; the exit code is the result. Without arguments it is the program, which signals end in order."""
+    if argv is not None:
+        return _guarded(argv)
+    interruption = Interruption()
     try:
-        if argv is None:
-            _open_streams()
-            interrupts.watch()
-            _speak_utf8()
-        words = sys.argv[1:] if argv is None else argv
-        command = next((word for word in words if not word.startswith("-")), "")
+        _open_streams()
+        interruption.watch()
+        _speak_utf8()
+        code = _guarded(sys.argv[1:])
+        interruption.rest()
+    except BaseException:
+        # not always as what was raised: some places make another exception of it
+        if interruption.exit_code:
+            _leave(interruption.exit_code)
+        raise
+    gc.freeze()  # nor is there any reason to look for garbage at the end
+    return code
+
+
+def _guarded(words: Sequence[str]) -> int:
+    """Run a command; what becomes of its output is no bug."""
+    command = next((word for word in words if not word.startswith("-")), "")
+    try:
         try:
             code = _run(_parser(os.environ, command).parse_args(words))
-        finally:
-            sys.stdout.flush()
-        if argv is None:
-            gc.freeze()  # nor is there any reason to look for garbage at the end
-    except KeyboardInterrupt:
-        if argv is None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print("interrupted", file=sys.stderr)
-        if argv is None:
-            _leave(130)
-        return 130
+        except SystemExit as end:  # argparse's
+            code = int(end.code or 0)
+        sys.stdout.flush()
     except BrokenPipeError:
         _drop_output()
         return _NO_READER
@@ -212,12 +220,16 @@ def _leave(code: int) -> NoReturn:
 
     What is being written gets a moment, so that no temporary file stays behind.
     """
+    with suppress(OSError):  # Ctrl-C ends who reads it, too
+        print("interrupted", file=sys.stderr)
     until = time.monotonic() + _LAST_MOMENT
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
+        # one that was about to start is listed, too
+        if thread is not threading.current_thread() and not thread.daemon and thread.is_alive():
             thread.join(max(0.0, until - time.monotonic()))
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
     os._exit(code)
 
 
