@@ -198,6 +198,20 @@ def test_json_is_one_document_on_any_failure(command: str, space: Workspace) -> 
     assert "bundles" in done.json["failures"][0]["message"]
 
 
+@pytest.mark.parametrize(
+    "wrong", ["check --bogus --output json", "check --output=json --jobs x", "check --output json --root"]
+)
+def test_json_is_one_document_where_the_command_line_is_wrong(wrong: str, space: Workspace) -> None:
+    done = space.run(*wrong.split())
+    assert done.code == 2
+    assert done.err.endswith(f"error: {done.json['failures'][0]['message']}\n")
+
+
+def test_json_that_the_environment_wants_is_one_document_where_the_environment_is_wrong(space: Workspace) -> None:
+    space.environ |= {"BROLLY_OUTPUT": "json", "BROLLY_JOBS": "9" * 5000}
+    assert "--jobs" in space.run("check").json["failures"][0]["message"]
+
+
 def test_a_warning_is_exit_code_0_and_under_strict_1(space: Workspace) -> None:
     space.bundle("good", {**local_chart(), "vaules.yaml": "a: 1\n"}, dependencies=[local()])
     space.good("lock")

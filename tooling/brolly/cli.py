@@ -12,9 +12,11 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from brolly import __version__
+from brolly.errors import BrollyError, UsageError
 from brolly.interrupts import Interruption
 
 if TYPE_CHECKING:
@@ -172,6 +174,8 @@ def _guarded(words: Sequence[str]) -> int:
         try:
             code = _run(_parser(os.environ, command).parse_args(words))
         except SystemExit as end:  # argparse's
+            if isinstance(end, _Refusal) and _wants_json(words, os.environ):
+                _print_failure(UsageError(end.message))
             code = int(end.code or 0)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -234,8 +238,6 @@ def _leave(code: int) -> NoReturn:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from brolly.errors import BrollyError
-
     # what is imported stays: to look through it for garbage takes a tenth of the time that a start takes
     gc.disable()
     module = importlib.import_module(f"brolly.commands.{args.module}")
@@ -243,18 +245,50 @@ def _run(args: argparse.Namespace) -> int:
     try:
         code: int = getattr(module, args.function)(args)
     except BrollyError as error:
-        from brolly.commands.run import fault_facts, print_fault, print_json
+        from brolly.commands.run import print_fault
 
         if args.output == "json":
-            print_json({"failures": fault_facts([("", error)])})
+            _print_failure(error)
         print_fault(args, str(error), error.hint)
         return error.exit_code
     return code
 
 
+def _print_failure(error: BrollyError) -> None:
+    from brolly.commands.run import fault_facts, print_json
+
+    print_json({"failures": fault_facts([("", error)])})
+
+
+def _wants_json(words: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Say whether a command line asks for JSON that may be faulty elsewhere."""
+    given = [word.removeprefix("--output=") for word in words if word.startswith("--output=")]
+    given += [after for word, after in pairwise(words) if word == "--output"]
+    return "json" in (given or [environ.get("BROLLY_OUTPUT", "")])
+
+
+class _Refusal(SystemExit):
+    """The command line is wrong, which has been said on stderr."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(2)
+        self.message = message
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that tells us, too, what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it, and end with exit code 2."""
+        try:
+            super().error(message)
+        except SystemExit:
+            raise _Refusal(message) from None
+
+
 def _parser(environ: Mapping[str, str], chosen: str = "") -> argparse.ArgumentParser:
     """Make the parser of all commands; the environment speaks to the chosen one."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="brolly",
         description="Compile bundles of Helm charts into umbrella charts and Flux bundles, check and publish them.",
         epilog=f"examples:\n  brolly lock && brolly build && brolly publish\n\n{_COMMON_ENVIRONMENT}",
@@ -289,8 +323,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not text.isascii():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number such as 4")
+    if not text.isdecimal() or not text.isascii() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number such as 4")
     return int(text)
 
 
