@@ -244,18 +244,24 @@ def in_terminal(space: Workspace, *arguments: str, **environ: str) -> tuple[int,
     space.environ |= {"TERM": "xterm", **environ}
     process = space.start(*arguments, stderr=theirs)
     os.close(theirs)
+    shown = all_shown(ours)
+    out, _ = process.communicate(timeout=60)
+    return process.returncode, out, shown
+
+
+def all_shown(terminal: int) -> str:
+    """Read what a terminal gets until nobody writes any more."""
     shown = b""
     while True:
         try:
-            chunk = os.read(ours, 65536)
+            chunk = os.read(terminal, 65536)
         except OSError:  # Linux says EIO where others say nothing: the other end is closed
             break
         if not chunk:
             break
         shown += chunk
-    os.close(ours)
-    out, _ = process.communicate(timeout=60)
-    return process.returncode, out, shown.decode()
+    os.close(terminal)
+    return shown.decode()
 
 
 def test_a_terminal_gets_progress_and_colours_and_a_pipe_does_not(space: Workspace) -> None:
@@ -487,11 +493,10 @@ def test_a_signal_gives_the_cursor_of_a_terminal_back(
     os.close(theirs)
     wait_for(lambda: bool(repository.requests))
     process.send_signal(number)
+    shown = all_shown(ours)
     process.communicate(timeout=30)
     assert process.returncode == 128 + number
-    shown = os.read(ours, 65536)
-    os.close(ours)
-    assert b"\x1b[?25h" in shown.rpartition(b"\x1b[?25l")[2]
+    assert "\x1b[?25h" in shown.rpartition("\x1b[?25l")[2]
 
 
 def test_a_signal_that_was_ignored_before_stays_so(space: Workspace, repository: ChartRepository) -> None:
