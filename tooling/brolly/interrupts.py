@@ -34,7 +34,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self._first = 0
-        self._is_swallowed = False
+        self._is_due = False
 
     @property
     def exit_code(self) -> int:
@@ -59,23 +59,35 @@ class Interruption:
         for number in _NUMBERS:
             if signal.getsignal(number) == self._begin:
                 signal.signal(number, signal.SIG_DFL)
+        if self._first:  # it came too late to stop anything, but what comes next must not begin
+            raise Interrupted
 
-    def _begin(self, number: int, _frame: FrameType | None) -> None:
+    def _begin(self, number: int, frame: FrameType | None) -> None:
         if not self._first:
             self._first = number
-            raise Interrupted
+            self._is_due = True
+            self._nudged(number, frame)
 
     def _unraisable(self, what: sys.UnraisableHookArgs) -> None:
         """Remember that it was raised where nothing can be, as in the callback of a weak reference."""
         if isinstance(what.exc_value, Interrupted):
-            self._is_swallowed = True
+            self._is_due = True
         else:
             sys.__unraisablehook__(what)
 
-    def _nudged(self, _number: int, _frame: FrameType | None) -> None:
-        if self._is_swallowed:
-            self._is_swallowed = False
+    def _nudged(self, _number: int, frame: FrameType | None) -> None:
+        if self._is_due and not _is_importing(frame):
+            self._is_due = False
             raise Interrupted
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Say whether a module is being loaded: msgspec 0.22 crashes if it is interrupted while it makes a type."""
+    while frame:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _nudge(heard: int, main: int, watched: tuple[int, ...]) -> None:
