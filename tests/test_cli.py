@@ -198,6 +198,20 @@ def test_json_is_one_document_on_any_failure(command: str, space: Workspace) -> 
     assert "bundles" in done.json["failures"][0]["message"]
 
 
+@pytest.mark.parametrize(
+    "wrong", ["check --bogus --output json", "check --output=json --jobs x", "check --output json --root"]
+)
+def test_json_is_one_document_where_the_command_line_is_wrong(wrong: str, space: Workspace) -> None:
+    done = space.run(*wrong.split())
+    assert done.code == 2
+    assert done.err.endswith(f"error: {done.json['failures'][0]['message']}\n")
+
+
+def test_json_that_the_environment_wants_is_one_document_where_the_environment_is_wrong(space: Workspace) -> None:
+    space.environ |= {"BROLLY_OUTPUT": "json", "BROLLY_JOBS": "9" * 5000}
+    assert "--jobs" in space.run("check").json["failures"][0]["message"]
+
+
 def test_a_warning_is_exit_code_0_and_under_strict_1(space: Workspace) -> None:
     space.bundle("good", {**local_chart(), "vaules.yaml": "a: 1\n"}, dependencies=[local()])
     space.good("lock")
@@ -230,18 +244,24 @@ def in_terminal(space: Workspace, *arguments: str, **environ: str) -> tuple[int,
     space.environ |= {"TERM": "xterm", **environ}
     process = space.start(*arguments, stderr=theirs)
     os.close(theirs)
+    shown = all_shown(ours)
+    out, _ = process.communicate(timeout=60)
+    return process.returncode, out, shown
+
+
+def all_shown(terminal: int) -> str:
+    """Read what a terminal gets until nobody writes any more."""
     shown = b""
     while True:
         try:
-            chunk = os.read(ours, 65536)
+            chunk = os.read(terminal, 65536)
         except OSError:  # Linux says EIO where others say nothing: the other end is closed
             break
         if not chunk:
             break
         shown += chunk
-    os.close(ours)
-    out, _ = process.communicate(timeout=60)
-    return process.returncode, out, shown.decode()
+    os.close(terminal)
+    return shown.decode()
 
 
 def test_a_terminal_gets_progress_and_colours_and_a_pipe_does_not(space: Workspace) -> None:
@@ -260,14 +280,44 @@ def test_a_terminal_gets_progress_and_colours_and_a_pipe_does_not(space: Workspa
     assert json.loads(out)["bundles"]
 
 
-def test_a_reader_that_goes_away_is_no_fault(space: Workspace) -> None:
-    process = space.start("explain")
+@pytest.mark.parametrize("arguments", ["explain", "check", "check --output json", "--help"])
+def test_a_reader_that_goes_away_is_told_nothing_and_sees_what_a_shell_sees_of_sigpipe(
+    arguments: str, space: Workspace
+) -> None:
+    """As git and grep do: under pipefail a step of CI with `| head` is not green where errors were found."""
+    space.environ["PYTHONUNBUFFERED"] = ""
+    fields = {f"field-{number}": number for number in range(600)}
+    space.bundle("bad", local_chart(), dependencies=[local()], **fields)
+    process = space.start(*arguments.split(), stderr=subprocess.STDOUT)
     assert process.stdout
     process.stdout.close()
-    assert process.stderr
-    assert process.stderr.read() == ""
-    process.stderr.close()
-    assert process.wait() == 0
+    assert process.wait() == 141
+
+
+RUDE = "\x1b[31mred\x07"
+
+
+@pytest.mark.parametrize("command", ["lock", "lock --check", "check", "build", "render"])
+def test_a_terminal_gets_no_control_characters_from_the_name_of_a_folder(command: str, space: Workspace) -> None:
+    space.bundle("good", local_chart(), dependencies=[local()])
+    space.write({f"bundles/{RUDE}/bundle.yaml": "name: x", "bundles/good/\x1b[32m.yaml": ""})
+    code, out, shown = in_terminal(space, *command.split(), NO_COLOR="1")
+    assert code != 0
+    assert "\ufffd[31mred\ufffd" in shown
+    # what the progress display itself does is to move the cursor, hide it, show it and delete lines
+    assert "[31m" not in (out + shown).replace("\ufffd[31m", "")
+    assert "[32m" not in (out + shown).replace("\ufffd[32m", "")
+    assert "\x07" not in out + shown
+
+
+def test_a_reader_of_findings_that_goes_away_leaves_the_document_to_another(space: Workspace) -> None:
+    typo(space, "bad")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = space.start("check", stderr=theirs)
+    os.close(theirs)
+    out, _ = process.communicate()
+    assert (process.returncode, out) == (141, "")
 
 
 def test_an_output_that_is_full_or_closed_is_no_bug(space: Workspace) -> None:
@@ -290,6 +340,44 @@ def test_output_is_utf8_whatever_the_locale_is(space: Workspace) -> None:
     assert "grüezi →" in out
 
 
+@pytest.mark.parametrize("command", ["lock", "check", "build", "publish", "render", "check --root ."])
+def test_a_current_folder_that_is_gone_is_said(command: str, space: Workspace) -> None:
+    space.bundle("good", local_chart(), dependencies=[local()])
+    shell = f"mkdir gone && cd gone && rmdir ../gone && exec {shlex.quote(sys.executable)} -m brolly {command}"
+    done = subprocess.run(
+        ["sh", "-c", shell], cwd=space.root, env={**os.environ, **space.environment}, text=True, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the current folder is gone\n  = help: "), done.stderr
+
+
+def test_with_a_root_a_current_folder_that_is_gone_does_not_matter(space: Workspace) -> None:
+    space.bundle("good", local_chart(), dependencies=[local()])
+    root, python = shlex.quote(str(space.root)), shlex.quote(sys.executable)
+    run = " && ".join(f"{python} -m brolly {name} --root {root}" for name in ("lock", "build", "publish --dry-run"))
+    done = subprocess.run(
+        ["sh", "-c", f"mkdir gone && cd gone && rmdir ../gone && {run}"], cwd=space.root, text=True,
+        env={**os.environ, **space.environment, "BROLLY_TO": "oci-layout:registry"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_build_whose_output_is_closed_builds_and_is_silent(closed: str, space: Workspace) -> None:
+    space.bundle("good", {**local_chart(), "vaules.yaml": ""}, dependencies=[local()])
+    space.good("lock")
+    for expected, arguments in ((0, "build"), (1, "build --strict --no-cache"), (2, "build bad")):
+        done = subprocess.run(
+            ["sh", "-c", f"exec {shlex.quote(sys.executable)} -m brolly {arguments} {closed}"], cwd=space.root,
+            env={**os.environ, **space.environment}, text=True, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == expected
+        assert done.stderr == ("" if "2>" in closed else done.stderr)
+        assert "warning" not in done.stdout
+    assert (space.dist / "good-1.0.0.tgz").is_file()
+
+
 def test_a_bug_shows_its_traceback(space: Workspace) -> None:
     typo(space, "bad")
     space.monkeypatch.setattr("brolly.pipeline.building._build", lambda *_: 1 / 0)
@@ -297,20 +385,26 @@ def test_a_bug_shows_its_traceback(space: Workspace) -> None:
         space.run("check")
 
 
-# --- Ctrl-C
+# --- Ctrl-C, SIGTERM, SIGHUP
+
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def interrupt(process: subprocess.Popen[str], asked: list[object]) -> tuple[int, str, float]:
-    """Press Ctrl-C once the repository was asked; give the exit code, stderr, and how long it took."""
+def interrupt(
+    process: subprocess.Popen[str], asked: list[object], number: int = signal.SIGINT
+) -> tuple[int, str, float]:
+    """Press Ctrl-C twice, as many do, once the repository was asked; give the exit code, stderr, how long it took."""
     wait_for(lambda: bool(asked))
     start = time.monotonic()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
+    time.sleep(0.03)
+    process.send_signal(number)
     _, err = process.communicate(timeout=30)
     return process.returncode, err, time.monotonic() - start
 
 
 def leftovers(space: Workspace) -> list[str]:
-    return [str(path) for root in (space.root, space.cache) for path in files_below(root) if ".tmp" in path.name]
+    return [str(path) for root in (space.root, space.cache) for path in files_below(root) if ".tmp" in str(path)]
 
 
 @pytest.mark.parametrize("jobs", ["1", "4"])
@@ -331,12 +425,13 @@ def test_ctrl_c_while_a_repository_hangs_ends_lock_at_once(
     assert {name for name in space.state() if not name.startswith("work-cache")} == set(before)
 
 
-def test_ctrl_c_in_a_build_leaves_dist_as_it_was_and_no_process(
-    space: Workspace, repository: ChartRepository, tmp_path: Path
+@pytest.mark.parametrize("number", ENDINGS)
+def test_a_signal_in_a_build_leaves_dist_as_it_was_and_no_process(
+    number: int, space: Workspace, repository: ChartRepository, tmp_path: Path
 ) -> None:
     repository.add("podinfo", "1.0.0")
-    for number in range(3):
-        space.bundle(f"local-{number}", local_chart(), dependencies=[local()])
+    for name in ("local-0", "local-1", "local-2"):
+        space.bundle(name, local_chart(), dependencies=[local()])
     space.bundle("remote", dependencies=[{"name": "podinfo", "version": "1.x", "repository": repository.url}])
     space.good("lock")
     space.good("build")
@@ -350,8 +445,8 @@ def test_ctrl_c_in_a_build_leaves_dist_as_it_was_and_no_process(
     space.environ["TMPDIR"] = str(temporary)
     before = space.state()
     process = space.start("build", "-j", "4", "--no-cache")
-    code, err, took = interrupt(process, repository.requests)  # type: ignore[arg-type]
-    assert (code, err) == (130, "interrupted\n")
+    code, err, took = interrupt(process, repository.requests, number)  # type: ignore[arg-type]
+    assert (code, err) == (128 + number, "interrupted\n")
     assert took < 5
     assert {name: one for name, one in space.state().items() if "work-cache" not in name} == {
         name: one for name, one in before.items() if "work-cache" not in name
@@ -383,6 +478,110 @@ def test_ctrl_c_while_helm_renders_ends_its_processes(count: int, space: Workspa
     assert (process.returncode, err) == (130, "interrupted\n")
     assert time.monotonic() - start < 5
     wait_for(lambda: not processes(str(temporary)) and not any(temporary.iterdir()))
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_a_signal_gives_the_cursor_of_a_terminal_back(
+    number: int, space: Workspace, repository: ChartRepository
+) -> None:
+    repository.add("podinfo", "1.0.0")
+    repository.faults["/charts/podinfo-1.0.0.tgz"] = HANG
+    space.bundle("one", dependencies=[{"name": "podinfo", "version": "1.x", "repository": repository.url}])
+    ours, theirs = pty.openpty()
+    space.environ["TERM"] = "xterm"
+    process = space.start("lock", stderr=theirs)
+    os.close(theirs)
+    wait_for(lambda: bool(repository.requests))
+    process.send_signal(number)
+    shown = all_shown(ours)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "\x1b[?25h" in shown.rpartition("\x1b[?25l")[2]
+
+
+def test_a_signal_that_was_ignored_before_stays_so(space: Workspace, repository: ChartRepository) -> None:
+    """As under nohup, or in the background of a shell."""
+    repository.add("podinfo", "1.0.0")
+    repository.faults["/charts/podinfo-1.0.0.tgz"] = HANG
+    space.bundle("one", dependencies=[{"name": "podinfo", "version": "1.x", "repository": repository.url}])
+    program = f"import os, signal\nfor each in (1, 2): signal.signal(each, signal.SIG_IGN)\n{EXEC}"
+    process = space.start("lock", program=program)
+    wait_for(lambda: bool(repository.requests))
+    for number in (signal.SIGHUP, signal.SIGINT):
+        process.send_signal(number)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (143, "interrupted\n")
+
+
+EXEC = 'import sys; os.execv(sys.executable, [sys.executable, "-m", "brolly", *sys.argv[1:]])'
+# Presses Ctrl-C as a module is imported.
+IMPORTING = """
+import os, runpy, signal, sys
+wanted = sys.argv.pop(1)
+sys.addaudithook(lambda event, given: event == "import" and given[0] == wanted and os.kill(os.getpid(), signal.SIGINT))
+runpy.run_module("brolly", run_name="__main__", alter_sys=True)
+"""
+# Presses Ctrl-C as Python ends.
+ENDING = """
+import atexit, os, runpy, signal, sys
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+runpy.run_module("brolly", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("module", ["brolly.cli", "argparse", "brolly.interrupts", "msgspec", "brolly.dist", "yaml"])
+def test_ctrl_c_while_modules_are_loaded_shows_no_traceback(module: str, space: Workspace) -> None:
+    space.bundle("good", local_chart(), dependencies=[local()])
+    done = space.finish(module, "check", program=IMPORTING)
+    assert (done.code, done.err) in {(-signal.SIGINT, ""), (130, "interrupted\n")}
+
+
+@pytest.mark.parametrize("arguments", ["explain", "--help", "check", "nothing"])
+def test_ctrl_c_at_the_very_end_shows_no_traceback(arguments: str, space: Workspace) -> None:
+    space.bundle("good", local_chart(), dependencies=[local()])
+    done = space.finish(arguments, program=ENDING)
+    assert done.code == -signal.SIGINT
+    assert "Traceback" not in done.err
+
+
+# Takes long to unwind; the signal is swallowed first where nothing can be raised.
+UNWINDING = """
+import sys, time
+from brolly import interrupts
+interrupts._UNDISTURBED = 1.0
+class Slow:
+    def __del__(self):
+        print("deaf", flush=True)
+        time.sleep(30)
+interruption = interrupts.Interruption()
+interruption.watch()
+try:
+    Slow()
+    time.sleep(30)
+except KeyboardInterrupt:
+    print("unwinding", interruption.exit_code, flush=True)
+    time.sleep(0.5)
+    print("still", flush=True)
+    time.sleep(30)
+"""
+
+
+def test_further_signals_leave_the_unwinding_alone_for_a_while_and_end_it_then(space: Workspace) -> None:
+    process = space.start(program=UNWINDING)
+    assert process.stdout
+    assert process.stdout.readline() == "deaf\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "unwinding 143\n"
+    for number in ENDINGS:
+        process.send_signal(number)
+    assert process.stdout.readline() == "still\n"
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (143, "")
 
 
 # --- explain, schema

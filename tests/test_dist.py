@@ -278,3 +278,19 @@ def test_a_dist_that_is_removed_meanwhile_is_a_fault_of_the_world(tmp_path: Path
         with pytest.raises(WorldError, match=r"writing .*: No such file"):
             dist.write(staging, report, declared=["one"])
     assert dist.read_report(tmp_path) is None
+
+
+def test_ctrl_c_while_a_staging_is_removed_leaves_none_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remove = shutil.rmtree
+    asked = []
+
+    def interrupted(path: Path, *, ignore_errors: bool) -> None:
+        asked.append(path)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        remove(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), dist.Staging(tmp_path) as staging:
+        staging.put(made("one", "content"))
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,11 @@ import pytest
 
 from brolly.archive import Entry, stored_gzip, write_tar
 from brolly.engine import Engine, EngineUnavailable
-from brolly.errors import UsageError
+from brolly.engine_worker import Answer, Request
+from brolly.engines import Engines
+from brolly.errors import UsageError, WorldError
 from brolly.rendering import CrdFile, EngineFailure, LintReport, Rendering, SchemaViolation, TemplatePlace
+from workspaces import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -429,6 +433,66 @@ def test_a_library_that_ends_the_worker_is_said_with_its_last_words(library: Pat
         engine.version  # noqa: B018
 
 
+def test_an_engine_that_is_killed_as_it_starts_is_a_fault_of_the_world(library: Path) -> None:
+    library.write_text("import os\nos.kill(os.getpid(), 9)")
+    with Engine() as engine, pytest.raises(WorldError, match=r"starting Helm's engine: .* was killed \(signal 9\)"):
+        engine.version  # noqa: B018
+
+
+def counting(path: Path) -> str:
+    """Write a library that leaves a byte each time it is loaded, and does not come to an end."""
+    return f"import time\nopen({str(path)!r}, 'a').write('x')\ntime.sleep(100)"
+
+
+def test_an_engine_that_hangs_as_it_starts_is_tried_once(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brolly.engine._START_SECONDS", (1.0, 60.0))
+    library.write_text(counting(tmp_path / "starts"))
+    made = []
+
+    def make() -> Engine:
+        made.append(Engine(timeout=0.5))
+        return made[-1]
+
+    with contextlib.closing(Engines(make, 3, ahead=2)) as engines:
+        asked = [engines.submit(Request(b"", "{}", "values")) for _ in range(20)]
+        start = time.monotonic()
+        for one in asked:
+            with pytest.raises(WorldError, match="starting Helm's engine: Helm's engine gave no answer within 1 s"):
+                one.result()
+    assert time.monotonic() - start < 5
+    assert len(made) <= 3
+    assert (tmp_path / "starts").read_text() == "x" * len(made)
+
+
+def test_closing_does_not_wait_for_a_start(library: Path, tmp_path: Path) -> None:
+    library.write_text(counting(tmp_path / "starts"))
+    engines = Engines(Engine, 2, ahead=2)
+    wait_for(lambda: (tmp_path / "starts").exists() and len((tmp_path / "starts").read_text()) == 2)
+    start = time.monotonic()
+    engines.close()
+    assert time.monotonic() - start < 5
+
+
+def test_there_are_no_more_engines_than_requests() -> None:
+    class Idle(Engine):
+        def ask(self, _: Request) -> Answer:
+            return Answer()
+
+    made: list[Engine] = []
+
+    def make() -> Engine:
+        made.append(Idle())
+        return made[-1]
+
+    with contextlib.closing(Engines(make, 10**8)) as engines:
+        assert made == []
+        for one in [engines.submit(Request(b"", "{}", "values")) for _ in range(5)]:
+            assert one.result() == Answer()
+    assert 1 <= len(made) <= 5
+
+
 LIBRARY = """
 import os, sys
 def helm_sdk_version(): return "v0"
@@ -449,6 +513,8 @@ class Chart:
         ("raise MemoryError", "memory", "the engine's process is out of memory"),
         (r'os.write(2, b"fatal error: boom\n\nstacks\n"); os._exit(2)', "crash", "crashed: fatal error: boom"),
         (r'os.write(2, b"runtime: out of memory: 4 MiB\n"); os._exit(2)', "memory", "is limited to 6144 MiB"),
+        ("os.kill(os.getpid(), 9)", "crash", "(signal 9): by the system, for want of memory, or by somebody"),
+        (r'os.write(2, b"fatal error: out of memory\n"); os.kill(os.getpid(), 9)', "memory", "is limited to 6144 MiB"),
         (r'os.write(2, b"x" * 1000000 + b"the end"); os._exit(2)', "crash", "the end"),
         ('raise HelmError("what else")', "other", "what else"),
     ],

@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -101,6 +102,15 @@ import sys, time
 time.time, time.time_ns = lambda: 0.0, lambda: 0
 from brolly.cli import main
 sys.exit(main())
+"""
+
+
+# A start of Helm's engine is waited for no longer than a request.
+HURRIED: Final = """
+import sys
+from brolly import cli, engine
+engine._START_SECONDS = (1.0, 60.0)
+sys.exit(cli.main())
 """
 
 
@@ -556,6 +566,37 @@ def test_an_engine_without_room_to_start_says_how_to_give_it_some(helm: Workspac
     assert done.code == 2
     assert "Helm's engine does not " in one_error(done)
     assert "--engine-memory" in done.err
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [("os.kill(os.getpid(), 9)", "was killed (signal 9)"), ("time.sleep(99)", "no answer within 3 s")],
+)
+def test_engines_that_are_killed_or_hang_as_they_start_end_the_run_soon(start: str, said: str, helm: Workspace) -> None:
+    helm.write({"library/helm_python.py": f"import os, time\n{start}"})
+    for number in range(6):
+        helm.bundle(f"app-{number}", local_chart(), dependencies=[local()])
+    helm.good("lock")
+    helm.environ |= {"PYTHONPATH": str(helm.root / "library"), "BROLLY_ENGINE_TIMEOUT": "3"}
+    begun = time.monotonic()
+    done = helm.finish("check", "-j", "2", program=HURRIED)
+    assert time.monotonic() - begun < 10
+    assert done.code == 3
+    assert one_error(done).startswith("error: app-0, app-1, app-2 and 3 more: starting Helm's engine: Helm's engine ")
+    assert said in one_error(done)
+    assert "--jobs 1" in done.err
+
+
+def test_more_jobs_than_bundles_cost_nothing(helm: Workspace) -> None:
+    helm.bundle("app", local_chart(), dependencies=[local()])
+    helm.bundle("flux", local_chart(), target="kustomize", dependencies=[local()])
+    helm.good("lock")
+    begun = time.monotonic()
+    for arguments in (("check", "--no-cache"), ("build",), ("build",), ("publish", "--to", "oci-layout:registry")):
+        done = helm.finish(*arguments, "-j", "100000000", program=MEASURED)
+        assert done.code == 0, done.err
+        assert int(done.err.split()[0]) < 200 << 10
+    assert time.monotonic() - begun < 20
 
 
 def test_a_folder_that_cannot_be_made_for_helm_is_a_fault_of_the_world(

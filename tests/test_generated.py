@@ -80,7 +80,7 @@ def commands_page() -> str:
     shared = _shared(rows)
     exits = (
         "Exit codes: 0 good, 1 at least one error (under `--strict` a warning too), 2 usage or configuration, 3 the "
-        "world failed (registry, network, disk), 130 interrupted."
+        "world failed (registry, network, disk), 130 interrupted, 141 nobody reads the output."
     )
     return document(
         "Commands",

@@ -62,8 +62,8 @@ def test_a_long_line_is_cut_around_the_mark() -> None:
     assert row[start : start + 4] == "HERE"
 
 
-def test_messages_hints_and_labels_lose_control_characters() -> None:
-    text = "\n".join(report(finding("a\x1b[2Jb", Location("f"), hint="c\x07d", label="e\x1bf"), "x\n"))
+def test_messages_hints_labels_and_places_lose_control_characters() -> None:
+    text = "\n".join(report(finding("a\x1b[2Jb", Location("f\x1b"), hint="c\x07d", label="e\x1bf"), "x\n"))
     assert "\x1b" not in text
     assert "\x07" not in text
 

@@ -166,7 +166,7 @@ def test_the_epoch_is_a_number_of_seconds(text: str, seconds: int) -> None:
     assert workspace.epoch({}) == 0
 
 
-@pytest.mark.parametrize("text", ["-1", "soon", "1.5", "99999999999999", "\u0664"])
+@pytest.mark.parametrize("text", ["-1", "soon", "1.5", "99999999999999", "\u0664", pytest.param("9" * 5000, id="long")])
 def test_an_epoch_that_no_archive_holds_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):
         workspace.epoch({"SOURCE_DATE_EPOCH": text})

@@ -8,21 +8,28 @@ import gc
 import importlib
 import io
 import os
-import signal
 import sys
 import threading
 import time
+from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from brolly import __version__, interrupts
+from brolly import __version__
+from brolly.errors import BrollyError, UsageError
+from brolly.interrupts import Interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _COMMON_ENVIRONMENT: Final = """\
 Every option can be given as an environment variable: BROLLY_ and its name, such as BROLLY_OFFLINE=1.
-Exit codes: 0 good, 1 at least one error, 2 usage or configuration, 3 the world failed, 130 interrupted."""
+Exit codes: 0 good, 1 at least one error, 2 usage or configuration, 3 the world failed, 130 interrupted,
+141 nobody reads the output."""
 
+# the reader went away, as `| head` does: what a shell sees of programs that SIGPIPE ends (128 + 13). The command's own
+# code may not be known yet, and must not be taken for success
+_NO_READER: Final = 141
 # seconds that threads get to finish what they are writing
 _LAST_MOMENT: Final = 0.5
 
@@ -141,28 +148,39 @@ COMMANDS: Final = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is the result. Without arguments it is the program: Ctrl-C ends the process."""
+    """Run a command; the exit code is the result. Without arguments it is the program, which signals end in order."""
+    if argv is not None:
+        return _guarded(argv)
+    interruption = Interruption()
     try:
-        if argv is None:
-            interrupts.watch()
-            _speak_utf8()
-        words = sys.argv[1:] if argv is None else argv
-        command = next((word for word in words if not word.startswith("-")), "")
-        code = _run(_parser(os.environ, command).parse_args(words))
-        if sys.stdout:  # there is none where it was closed by who started us
-            sys.stdout.flush()
-        if argv is None:
-            gc.freeze()  # nor is there any reason to look for garbage at the end
-    except KeyboardInterrupt:
-        if argv is None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print("interrupted", file=sys.stderr)
-        if argv is None:
-            _leave(130)
-        return 130
+        _open_streams()
+        interruption.watch()
+        _speak_utf8()
+        code = _guarded(sys.argv[1:])
+        interruption.rest()
+    except BaseException:
+        # not always as what was raised: some places make another exception of it
+        if interruption.exit_code:
+            _leave(interruption.exit_code)
+        raise
+    gc.freeze()  # nor is there any reason to look for garbage at the end
+    return code
+
+
+def _guarded(words: Sequence[str]) -> int:
+    """Run a command; what becomes of its output is no bug."""
+    command = next((word for word in words if not word.startswith("-")), "")
+    try:
+        try:
+            code = _run(_parser(os.environ, command).parse_args(words))
+        except SystemExit as end:  # argparse's
+            if isinstance(end, _Refusal) and _wants_json(words, os.environ):
+                _print_failure(UsageError(end.message))
+            code = int(end.code or 0)
+        sys.stdout.flush()
     except BrokenPipeError:
-        _drop_output()  # the reader went away, as `| head` does
-        return 0
+        _drop_output()
+        return _NO_READER
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename:
             raise
@@ -174,7 +192,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _drop_output() -> None:
     """Keep Python from writing, at its exit, what it could not write."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _open_streams() -> None:
+    """Give what was closed by who started us to nobody: else the next file that is opened would be in its place.
+
+    Python has None for such a stream, and prints to stdout what is meant for a stderr that is None.
+    """
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(handle, True)  # noqa: FBT003 - positional only
+    os.close(handle)
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or open(place, mode, encoding="utf-8")  # noqa: PTH123, SIM115 - a descriptor, for the whole run
+        for place, (stream, mode) in enumerate(((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w")))
+    )
 
 
 def _speak_utf8() -> None:
@@ -188,18 +224,20 @@ def _leave(code: int) -> NoReturn:
 
     What is being written gets a moment, so that no temporary file stays behind.
     """
+    with suppress(OSError):  # Ctrl-C ends who reads it, too
+        print("interrupted", file=sys.stderr)
     until = time.monotonic() + _LAST_MOMENT
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
+        # one that was about to start is listed, too
+        if thread is not threading.current_thread() and not thread.daemon and thread.is_alive():
             thread.join(max(0.0, until - time.monotonic()))
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
     os._exit(code)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from brolly.errors import BrollyError
-
     # what is imported stays: to look through it for garbage takes a tenth of the time that a start takes
     gc.disable()
     module = importlib.import_module(f"brolly.commands.{args.module}")
@@ -207,18 +245,50 @@ def _run(args: argparse.Namespace) -> int:
     try:
         code: int = getattr(module, args.function)(args)
     except BrollyError as error:
-        from brolly.commands.run import fault_facts, print_fault, print_json
+        from brolly.commands.run import print_fault
 
         if args.output == "json":
-            print_json({"failures": fault_facts([("", error)])})
+            _print_failure(error)
         print_fault(args, str(error), error.hint)
         return error.exit_code
     return code
 
 
+def _print_failure(error: BrollyError) -> None:
+    from brolly.commands.run import fault_facts, print_json
+
+    print_json({"failures": fault_facts([("", error)])})
+
+
+def _wants_json(words: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Say whether a command line asks for JSON that may be faulty elsewhere."""
+    given = [word.removeprefix("--output=") for word in words if word.startswith("--output=")]
+    given += [after for word, after in pairwise(words) if word == "--output"]
+    return "json" in (given or [environ.get("BROLLY_OUTPUT", "")])
+
+
+class _Refusal(SystemExit):
+    """The command line is wrong, which has been said on stderr."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(2)
+        self.message = message
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that tells us, too, what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it, and end with exit code 2."""
+        try:
+            super().error(message)
+        except SystemExit:
+            raise _Refusal(message) from None
+
+
 def _parser(environ: Mapping[str, str], chosen: str = "") -> argparse.ArgumentParser:
     """Make the parser of all commands; the environment speaks to the chosen one."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="brolly",
         description="Compile bundles of Helm charts into umbrella charts and Flux bundles, check and publish them.",
         epilog=f"examples:\n  brolly lock && brolly build && brolly publish\n\n{_COMMON_ENVIRONMENT}",
@@ -253,8 +323,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not text.isascii():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number such as 4")
+    if not text.isdecimal() or not text.isascii() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number such as 4")
     return int(text)
 
 

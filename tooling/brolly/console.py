@@ -6,6 +6,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from brolly.findings import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -34,6 +36,6 @@ def progress(title: str, *, is_quiet: bool) -> Iterator[Callable[[str, str], Non
             stages.pop(name, None)  # the latest stand last
             stages[name] = stage
             running = ", ".join(f"{bundle} {step}".strip() for bundle, step in list(stages.items())[-3:])
-            status.update(f"{title}: {escape(running)}")
+            status.update(f"{title}: {escape(printable(running))}")
 
         yield show

@@ -71,6 +71,13 @@ class Staging:
         return self
 
     def __exit__(self, *_: object) -> None:
+        try:
+            self._end()
+        except KeyboardInterrupt:
+            self._end()  # it came while the folder was being removed
+            raise
+
+    def _end(self) -> None:
         with self._lock:
             self._is_over = True
             if self._held:

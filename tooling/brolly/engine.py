@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 import msgspec
 
 from brolly.engine_worker import Answer, Fault, Hello, Request, read_frame, write_frame
-from brolly.errors import UsageError, WorldError
+from brolly.errors import BrollyError, UsageError, WorldError
 from brolly.rendering import (
     CrdFile,
     EngineFailure,
@@ -43,6 +43,9 @@ _DISTRIBUTION: Final = "helm-python-sdk"
 _HINT: Final = "pip install 'brolly[helm]'"
 _DISK_HINT: Final = "make room, or choose another folder with TMPDIR"
 _START_HINT: Final = f"give it more memory with --engine-memory, or install it anew: {_HINT}"
+_KILLED_HINT: Final = (
+    "free memory, or use fewer engines with --jobs 1; --engine-timeout is how long to wait, for a start 10 to 60 s"
+)
 # nobody serves the discard port: what respects a proxy fails at once
 _NO_PROXY: Final = "http://127.0.0.1:9"
 _KEPT_ENVIRONMENT: Final = (
@@ -56,7 +59,8 @@ _OUT_OF_MEMORY: Final = re.compile(r"out of memory|cannot allocate memory|Memory
 _STDERR_BYTES: Final = 4096
 _SHOWN: Final = 2000
 _PIPE_BYTES: Final = 1 << 20
-_START_SECONDS: Final = 60.0
+# a start takes a second; on a machine that is very busy many
+_START_SECONDS: Final = (10.0, 60.0)
 Frame = TypeVar("Frame", bound=msgspec.Struct)
 
 
@@ -139,7 +143,8 @@ def linted(answer: Answer) -> LintReport | EngineFailure:
 class Engine(Helm):
     """Helm's engine. The worker starts with the first request and ends with the context; threads take turns.
 
-    WorldError where the worker's folder cannot be written.
+    WorldError where the worker's folder cannot be written, or it is killed or hangs as it starts; that is not tried
+    twice.
 
     `timeout` is in seconds and for one request, `memory` in bytes of address space: Go reserves generously, and
     below 4 GiB ordinary umbrellas fail. An engine belongs to its process; it is neither pickled nor used after a fork.
@@ -150,6 +155,8 @@ class Engine(Helm):
         self._memory = memory
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
+        self._starting: _Worker | None = None
+        self._fault: BrollyError | None = None
 
     @staticmethod
     def available() -> bool:
@@ -178,7 +185,10 @@ class Engine(Helm):
 
     def close(self) -> None:
         """End the worker; a later request starts another."""
+        if starting := self._starting:
+            starting.stop()  # its start, which may take long, is over then
         with self._lock:
+            self._fault = None
             self._drop()
 
     def start(self) -> None:
@@ -208,12 +218,27 @@ class Engine(Helm):
         if self._worker is not None and not self._worker.usable:
             self._drop()
         if self._worker is None:
-            if not self.available():
-                raise EngineUnavailable("Helm's engine is not installed", hint=_HINT)
-            worker = self._new()
-            worker.greet()
-            self._worker = worker
+            if self._fault:
+                raise self._fault
+            try:
+                self._worker = self._greeted()
+            except BrollyError as fault:
+                self._fault = fault
+                raise
         return self._worker
+
+    def _greeted(self) -> _Worker:
+        if not self.available():
+            raise EngineUnavailable("Helm's engine is not installed", hint=_HINT)
+        worker = self._starting = self._new()
+        try:
+            worker.greet(min(max(self._timeout, _START_SECONDS[0]), _START_SECONDS[1]))
+        except BaseException:
+            worker.kill()
+            raise
+        finally:
+            self._starting = None
+        return worker
 
     def _new(self) -> _Worker:
         try:
@@ -229,9 +254,12 @@ class Engine(Helm):
 
 
 class _WorkerDiedError(Exception):
-    def __init__(self, fault: Fault) -> None:
+    """`is_killed` says that somebody ended it, we for its slowness included, and not itself."""
+
+    def __init__(self, fault: Fault, *, is_killed: bool) -> None:
         super().__init__(fault.message)
         self.fault = fault
+        self.is_killed = is_killed
 
 
 class _Worker:
@@ -262,17 +290,17 @@ class _Worker:
         """Whether it can take a request: something may have ended it while nobody looked."""
         return not self._expired and self._process.poll() is None
 
-    def greet(self) -> None:
+    def greet(self, seconds: float) -> None:
         """Wait until the engine is loaded; EngineUnavailable if it cannot be, WorldError where the disk is full."""
         try:
-            hello = self.receive(Hello, _START_SECONDS)
+            hello = self.receive(Hello, seconds)
         except _WorkerDiedError as death:
+            if death.is_killed:
+                raise WorldError(f"starting Helm's engine: {death}", hint=_KILLED_HINT) from death
             raise EngineUnavailable(f"Helm's engine does not start: {death}", hint=_START_HINT) from death
         if hello.disk:
-            self.kill()
             raise WorldError(f"starting Helm's engine: {hello.disk}", hint=_DISK_HINT)
         if hello.fault:
-            self.kill()
             raise EngineUnavailable(f"Helm's engine does not load: {hello.fault}", hint=_START_HINT)
         self.version = hello.version
 
@@ -294,7 +322,7 @@ class _Worker:
         try:
             yield
         except (EOFError, BrokenPipeError, msgspec.DecodeError) as error:
-            raise _WorkerDiedError(self._fault_of_death(seconds)) from error
+            raise self._death(seconds) from error
         finally:
             timer.cancel()
             timer.join()
@@ -303,16 +331,23 @@ class _Worker:
         self._expired = True
         self._process.kill()
 
-    def _fault_of_death(self, seconds: float) -> Fault:
+    def _death(self, seconds: float) -> _WorkerDiedError:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(2)
         status = self._process.poll()
         self.kill()
-        said = self._stderr.text()
         if self._expired:
-            return Fault("timeout", f"Helm's engine gave no answer within {seconds:g} s")
-        if status == -signal.SIGKILL or _OUT_OF_MEMORY.search(said):
+            fault = Fault("timeout", f"Helm's engine gave no answer within {seconds:g} s")
+        else:
+            fault = self._fault(status, self._stderr.text())
+        return _WorkerDiedError(fault, is_killed=self._expired or status == -signal.SIGKILL)
+
+    def _fault(self, status: int | None, said: str) -> Fault:
+        if _OUT_OF_MEMORY.search(said):
             return Fault("memory", f"Helm's engine ran out of memory, which is limited to {self._memory >> 20} MiB")
+        if status == -signal.SIGKILL:
+            why = "by the system, for want of memory, or by somebody"
+            return Fault("crash", f"Helm's engine was killed (signal {signal.SIGKILL:d}): {why}")
         # Go's own account goes on with the stacks of all its threads
         cause = _GO_DEATH.search(said)
         why = cause[0] if cause else f"{_ending(status)}\n{said[-_SHOWN:]}"
@@ -325,6 +360,10 @@ class _Worker:
                 self._requests.close()
                 self._process.wait(1)
         self.kill()
+
+    def stop(self) -> None:
+        """End the process; who waits for its answer is told."""
+        self._process.kill()
 
     def kill(self) -> None:
         """End the process and remove what it left."""

@@ -22,21 +22,22 @@ _DEADLY: Final = frozenset({"timeout", "memory", "crash"})
 
 
 class Engines(Helm):
-    """So many engines. Requests go to whichever is idle, in their order; threads may share it.
+    """At most so many engines, none that no request needs. Requests go to whichever is idle, in their order.
 
-    `ahead` of them are started at once, because the first requests are near.
+    `ahead` of them are started at once, because the first requests are near. Once one cannot start, all requests get
+    its fault: each further start could take as long. Threads may share it.
     """
 
     def __init__(self, make: Callable[[], Engine], count: int, *, ahead: int = 0) -> None:
         self._lock = threading.Lock()
         self._is_closed = False
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="brolly-helm")
+        self._make = make
+        self._fault: BrollyError | None = None
         self._idle: queue.LifoQueue[Engine] = queue.LifoQueue()
-        for place in range(count):
+        for _ in range(min(ahead, count)):
             engine = make()
-            # the last ones are lent first
-            if place >= count - ahead:
-                threading.Thread(target=_start, args=(engine,), daemon=True).start()
+            threading.Thread(target=_start, args=(engine,), daemon=True).start()
             self._idle.put(engine)
 
     def ask(self, request: Request) -> Answer:
@@ -57,12 +58,22 @@ class Engines(Helm):
             if known.fault and known.fault.kind in _DEADLY:
                 return known
         with self._lent() as engine:
-            return engine.ask(request)
+            if self._fault:
+                raise self._fault
+            try:
+                return engine.ask(request)
+            except BrollyError as fault:
+                self._fault = fault
+                raise
 
     @contextmanager
     def _lent(self) -> Iterator[Engine]:
-        # there are as many threads as engines
-        engine = self._idle.get_nowait()
+        try:
+            engine = self._idle.get_nowait()
+        except queue.Empty:
+            if self._is_closed:
+                raise
+            engine = self._make()  # there are as many threads as engines
         try:
             yield engine
         finally:

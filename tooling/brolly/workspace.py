@@ -385,6 +385,7 @@ def _holds(path: Path, content: bytes) -> bool:
 def epoch(environ: Mapping[str, str]) -> int:
     """Read SOURCE_DATE_EPOCH (seconds, default 0)."""
     text = environ.get("SOURCE_DATE_EPOCH", "0") or "0"
-    if not (text.isascii() and text.isdecimal()) or int(text) > 0o77777777777:
-        raise UsageError(f"SOURCE_DATE_EPOCH is no number of seconds: {printable(text)!r}")
+    # Python reads no number of more than some thousand digits
+    if not (text.isascii() and text.isdecimal()) or len(text) > 20 or int(text) > 0o77777777777:
+        raise UsageError(f"SOURCE_DATE_EPOCH is no number of seconds: {printable(text[:40])!r}")
     return int(text)

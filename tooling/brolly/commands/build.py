@@ -11,7 +11,7 @@ import msgspec
 
 from brolly import dist, workspace
 from brolly.commands.run import fault_facts, find_workspace, jobs_of, open_results, print_json, show
-from brolly.findings import in_order
+from brolly.findings import in_order, printable
 from brolly.outcome import Status, report_of
 from brolly.pipeline.settings import settings_of
 from brolly.pipeline.unchanged import each, recall
@@ -134,13 +134,14 @@ def _end(
 
 
 def _print(reports: Sequence[BundleReport], verb: str) -> None:
-    width = max((len(one.name) for one in reports), default=0)
-    for one in reports:
+    names = [printable(one.name) for one in reports]
+    width = max(map(len, names), default=0)
+    for name, one in zip(names, reports, strict=True):
         if one.status is Status.FAILED:
-            print(f"{one.name:{width}}  failed", file=sys.stderr)
+            print(f"{name:{width}}  failed", file=sys.stderr)
         else:
             word = verb if one.status is Status.BUILT else str(one.status)
-            print(f"{one.name:{width}}  {one.version}  {one.target}  {word}  {_facts(one)}")
+            print(f"{name:{width}}  {one.version}  {one.target}  {word}  {_facts(one)}")
 
 
 def _facts(bundle: BundleReport) -> str:

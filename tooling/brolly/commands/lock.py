@@ -9,6 +9,7 @@ from brolly import workspace
 from brolly.commands.run import all_findings, fault_facts, faults_of, print_json, show
 from brolly.commands.shop import open_shop
 from brolly.errors import UsageError
+from brolly.findings import printable
 from brolly.pipeline.locking import Locking, check_locks, lock_bundles
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         for one in locked:
             _print(one)
         if args.check and not code:
-            print(f"locks are current: {', '.join(names)}")
+            print(f"locks are current: {printable(', '.join(names))}")
     return code
 
 
@@ -50,11 +51,12 @@ def _facts(one: Locking) -> dict[str, object]:
 
 
 def _print(one: Locking) -> None:
+    name = printable(one.draft.name)
     if one.lock is None:
-        print(f"{one.draft.name}: not locked", file=sys.stderr)
+        print(f"{name}: not locked", file=sys.stderr)
         return
     state = "locked" if one.is_changed else "unchanged"
     count = len(one.lock.dependencies)
-    print(f"{one.draft.name}: {state} ({count} {'dependency' if count == 1 else 'dependencies'})")
+    print(f"{name}: {state} ({count} {'dependency' if count == 1 else 'dependencies'})")
     for move in one.moves:
-        print(f"  {move}")
+        print(f"  {printable(str(move))}")

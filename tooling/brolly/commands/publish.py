@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brolly import workspace
-from brolly.commands.run import fault_facts, find_workspace, jobs_of, print_faults, print_json
+from brolly.commands.run import fault_facts, find_workspace, from_here, jobs_of, print_faults, print_json
 from brolly.pipeline.proving import listed_in
 from brolly.registry import parse_destination
 from brolly.report.text import size_text
@@ -21,7 +19,7 @@ def run(args: argparse.Namespace) -> int:
     """Publish what `build` wrote."""
     space = find_workspace(args)
     names = workspace.bundle_names(space, args.bundles)
-    destination = parse_destination(args.to or space.config.publish, root=Path(os.path.relpath(space.root)))
+    destination = parse_destination(args.to or space.config.publish, root=from_here(space.root))
     with listed_in(space.dist, names, jobs_of(args)) as listed:
         # loaded while dist/ is hashed
         from brolly.commands.shop import open_shop, patience

@@ -9,6 +9,7 @@ from brolly import rendering, workspace
 from brolly.commands.run import all_findings, fault_facts, faults_of, print_json, show
 from brolly.commands.shop import open_shop
 from brolly.errors import UsageError
+from brolly.findings import printable
 from brolly.pipeline.rendering import Rendered, render_bundle
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def _print(results: Sequence[tuple[Draft, Sequence[Rendered]]], *, include_crds:
     for draft, found in results:
         for one in found:
             if several:
-                print(f"# Bundle: {draft.name}, release: {one.release.name}, namespace: {one.release.namespace}")
+                release = f"release: {one.release.name}, namespace: {one.release.namespace}"
+                print(f"# Bundle: {printable(draft.name)}, {release}")
             print(rendering.text(one.rendering, include_crds=include_crds), end="")
 
 

@@ -29,9 +29,27 @@ if TYPE_CHECKING:
 
 def find_workspace(args: argparse.Namespace) -> Workspace:
     """Find the workspace of the run: --root, else the current folder's."""
-    if args.root and not Path(args.root).is_dir():
+    start = Path(args.root or ".")
+    if not start.is_absolute():
+        start = _current_folder() / start
+    if args.root and not start.is_dir():
         raise UsageError(f"--root: there is no folder {printable(args.root)}")
-    return workspace.find(Path(args.root).resolve() if args.root else Path.cwd())
+    return workspace.find(start.resolve())
+
+
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder is gone", hint="change to one that is there: cd") from None
+
+
+def from_here(path: Path) -> Path:
+    """Give the shorter name of a path, which begins at the current folder; if that is gone, the path."""
+    try:
+        return Path(os.path.relpath(path))
+    except FileNotFoundError:
+        return path
 
 
 def jobs_of(args: argparse.Namespace) -> int:

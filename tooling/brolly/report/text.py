@@ -44,7 +44,7 @@ def _frame(finding: Finding, at: Location, sources: Mapping[str, str], gutter: s
     def blue(text: str) -> str:
         return paint(text, "1;34", is_coloured=is_coloured)
 
-    lines = [f"{gutter[:-1]}{blue('-->')} {at}"]
+    lines = [f"{gutter[:-1]}{blue('-->')} {printable(str(at))}"]
     text = sources.get(at.path)
     if text is None:
         return lines
