@@ -169,6 +169,37 @@ def test_a_limit_is_tightened_by_a_bundle_and_by_the_workspace(where: str, targe
         assert done.code == len(expected)
 
 
+def test_a_limit_may_be_a_plain_number(helm: Workspace) -> None:
+    helm.bundle("app", local_chart(), dependencies=[local()], limits={RECORD: 1024})
+    helm.bundle("own", local_chart(), dependencies=[local()], limits={RECORD: {"limit": 819_200, "reason": "ours"}})
+    helm.write({"brolly.toml": f'address = "oci://registry.example/b"\n[limits]\n{RECORD} = 2048\n'})
+    helm.good("lock")
+    found = [(one["bundle"], one["code"]) for one in helm.run("check", "--output", "json").json["findings"]]
+    assert found == [("app", "size/release-too-large")]
+    helm.write({"brolly.toml": f"[limits]\n{RECORD} = 0\n"})
+    assert helm.run("check").code == 2
+
+
+def test_a_bundle_does_not_loosen_the_workspaces_limits_without_a_reason(helm: Workspace) -> None:
+    text = 'address = "oci://registry.example/b"\n[limits]\nrelease-record = "1Ki"\n'
+    helm.write({"brolly.toml": text + 'chart-package = {limit = "1Ki", severity = "error"}\n'})
+    for name, limits in {
+        "higher": {RECORD: "900Ki"},
+        "softer": {"chart-package": {"severity": "warning"}},
+        "tighter": {RECORD: "900", "chart-package": "900"},
+    }.items():
+        helm.bundle(name, local_chart(), dependencies=[local()], limits=limits)
+    done = helm.run("lock", "--output", "json")
+    assert said(done) == [
+        Said("higher", "size/no-reason", "bundle.yaml:5:28"),
+        Said("softer", "size/no-reason", "bundle.yaml:5:27"),
+    ]
+    loose = {RECORD: {"limit": "900Ki", "reason": "ours"}, "chart-package": {"severity": "warning", "reason": "ours"}}
+    helm.bundle("reasoned", local_chart(), dependencies=[local()], limits=loose)
+    helm.good("lock", "reasoned")
+    assert [one.code for one in said(helm.good("build", "reasoned", "--output", "json"))] == ["size/chart-package"]
+
+
 def test_near_a_limit_is_a_warning(helm: Workspace) -> None:
     helm.bundle("app", noisy("greeter", 1 << 16), limits={"config-map": "9Ki"}, dependencies=[local()])
     helm.good("lock")

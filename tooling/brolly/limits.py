@@ -19,19 +19,20 @@ if TYPE_CHECKING:
     from brolly.findings import Location
 
 WARN_FROM: Final = 0.8
+QUANTITIES: Final = "write 800Ki, 1Mi or 819200"
 _QUANTITY: Final = re.compile(r"([1-9][0-9]{0,14})(Ki|Mi|Gi)?")
 _FACTORS: Final = {None: 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+
+
+_Text = Annotated[str, msgspec.Meta(title="Text", description="Bytes, or with Ki, Mi or Gi.")]
+_Bytes = Annotated[int, msgspec.Meta(title="Number", description="Bytes.", ge=1, lt=10**15)]
+_Quantity = Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]{0,14}(Ki|Mi|Gi)?$")] | _Bytes
 
 
 class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How a bundle or a workspace sets a limit in its long form."""
 
-    limit: Annotated[
-        str,
-        msgspec.Meta(
-            title="Limit", description="Bytes, or with Ki, Mi or Gi.", pattern="^[1-9][0-9]{0,14}(Ki|Mi|Gi)?$"
-        ),
-    ] = ""
+    limit: Annotated[_Quantity, msgspec.Meta(title="Limit", description="Bytes, or with Ki, Mi or Gi.")] = ""
     reason: Annotated[
         str, msgspec.Meta(title="Reason", description="Why more than the usual limit is accepted where this goes.")
     ] = ""
@@ -39,6 +40,10 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         Severity | None,
         msgspec.Meta(title="Severity", description="`warning` lets a bundle pass that is over the limit."),
     ] = None
+
+
+# how a limit is set: bytes alone, or the long form
+Given = _Text | _Bytes | Setting
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,11 @@ class Policy:
         return setting.severity if setting and setting.severity else limit.too_large.severity
 
 
-def policy(workspace: Mapping[str, str | Setting], bundle: Mapping[str, str | Setting]) -> Policy:
+# what holds where nobody set anything: the table
+USUAL: Final = Policy({})
+
+
+def policy(workspace: Mapping[str, Given], bundle: Mapping[str, Given]) -> Policy:
     """Merge a bundle's limits over the workspace's."""
     merged = {name: _long(setting) for name, setting in workspace.items()}
     for name, setting in bundle.items():
@@ -154,19 +163,19 @@ def policy(workspace: Mapping[str, str | Setting], bundle: Mapping[str, str | Se
     return Policy(merged)
 
 
-def _long(setting: str | Setting) -> Setting:
-    return Setting(limit=setting) if isinstance(setting, str) else setting
+def _long(setting: Given) -> Setting:
+    return setting if isinstance(setting, Setting) else Setting(limit=setting)
 
 
-def loosened(settings: Mapping[str, str | Setting]) -> Iterator[str]:
-    """Name the limits that were set above the table's, or made a warning, without a reason."""
+def loosened(settings: Mapping[str, Given], usual: Policy = USUAL) -> Iterator[str]:
+    """Name the limits that were set above what holds otherwise, or made a warning, without a reason."""
     table = {limit.name: limit for limit in LIMITS}
     for name, setting in settings.items():
         limit, long = table.get(name), _long(setting)
         if limit is None or long.reason.strip():
             continue
-        is_higher = is_quantity(long.limit) and quantity(long.limit) > limit.bytes
-        is_softer = long.severity is Severity.WARNING and limit.too_large.severity is Severity.ERROR
+        is_higher = is_quantity(long.limit) and quantity(long.limit) > usual.limit_of(limit)
+        is_softer = long.severity is Severity.WARNING and usual.severity_of(limit) is Severity.ERROR
         if is_higher or is_softer:
             yield name
 
@@ -194,17 +203,17 @@ def check(measures: Iterable[Measure], rules: Policy) -> Iterator[Finding]:
             yield msgspec.structs.replace(finding, severity=Severity.WARNING)
 
 
-def quantity(text: str) -> int:
+def quantity(text: str | int) -> int:
     """Read bytes as Kubernetes writes them: `1048576`, `1024Ki`, `1Mi`; ValueError for anything else."""
-    match = _QUANTITY.fullmatch(text)
+    match = _QUANTITY.fullmatch(str(text))
     if match is None:
         raise ValueError(f"not a number of bytes: {text!r}")
     return int(match[1]) * _FACTORS[match[2]]
 
 
-def is_quantity(text: str) -> bool:
+def is_quantity(text: str | int) -> bool:
     """Say whether `quantity` can read it."""
-    return _QUANTITY.fullmatch(text) is not None
+    return _QUANTITY.fullmatch(str(text)) is not None
 
 
 def _size(size: int) -> str:
