@@ -48,12 +48,16 @@ Given = _Text | _Bytes | Setting
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit: `bytes` that must not be passed, and the rules that speak of it. To be near is a warning at most."""
+    """A limit: `bytes` that must not be passed, and the rules that speak of it. To be near is a warning at most.
+
+    `is_fixed` says that who sets it has no setting for it: a reason does not help.
+    """
 
     name: str
     bytes: int
     too_large: Rule
     near: Rule
+    is_fixed: bool = False
 
 
 LOOSE: Final = Rule("size/no-reason", Severity.ERROR, "a limit that was loosened without a reason")
@@ -74,8 +78,8 @@ LARGE_MANIFEST: Final = Rule("size/oci-manifest", Severity.ERROR, "an OCI manife
 # TotalAnnotationSizeLimitB; helm's pkg/chart/loader/archive; source-controller's --helm-chart-max-size and
 # --helm-index-max-size; the 4 MiB that registries take of a manifest.
 RELEASE_RECORD: Final = Limit("release-record", 1 << 20, RELEASE_TOO_LARGE, RELEASE_NEAR_LIMIT)
-CHART_UNPACKED: Final = Limit("chart-unpacked", (100 << 20) - 1, LARGE_UNPACKED, LARGE_UNPACKED)
-CHART_FILE: Final = Limit("chart-file", 5 << 20, LARGE_FILE, LARGE_FILE)
+CHART_UNPACKED: Final = Limit("chart-unpacked", (100 << 20) - 1, LARGE_UNPACKED, LARGE_UNPACKED, is_fixed=True)
+CHART_FILE: Final = Limit("chart-file", 5 << 20, LARGE_FILE, LARGE_FILE, is_fixed=True)
 CHART_PACKAGE: Final = Limit("chart-package", 10 << 20, LARGE_PACKAGE, LARGE_PACKAGE)
 REPOSITORY_INDEX: Final = Limit("repository-index", 50 << 20, LARGE_INDEX, LARGE_INDEX)
 CONFIG_MAP: Final = Limit("config-map", 1 << 20, LARGE_CONFIG_MAP, LARGE_CONFIG_MAP)
@@ -119,7 +123,8 @@ RULES: Final = (
 class Measure:
     """Something that was measured: `bytes` is never less than it really is. `what` names it in a message.
 
-    `location` is what the author can edit, `label` stands there, `hint` says how to make it smaller.
+    `location` is what the author can edit, `label` stands there, `hint` says how to make it smaller. `is_vital` says
+    that nothing can be rendered, or installed, of what is over the table's limit.
     """
 
     limit: Limit
@@ -128,6 +133,7 @@ class Measure:
     location: Location | None = None
     label: str = ""
     hint: str = ""
+    is_vital: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,12 +145,14 @@ class Policy:
     def limit_of(self, limit: Limit) -> int:
         """Give the bytes that must not be passed."""
         setting = self.settings.get(limit.name)
-        return quantity(setting.limit) if setting and setting.limit else limit.bytes
+        held = quantity(setting.limit) if setting and setting.limit else limit.bytes
+        return min(held, limit.bytes) if limit.is_fixed else held
 
-    def severity_of(self, limit: Limit) -> Severity:
-        """Give what passing it means."""
+    def severity_of(self, limit: Limit, size: int = 0) -> Severity:
+        """Give what passing it means; `size` bytes that nobody takes are never less than the table says."""
         setting = self.settings.get(limit.name)
-        return setting.severity if setting and setting.severity else limit.too_large.severity
+        is_settled = limit.is_fixed and size > limit.bytes
+        return setting.severity if setting and setting.severity and not is_settled else limit.too_large.severity
 
 
 # what holds where nobody set anything: the table
@@ -191,7 +199,7 @@ def check(measures: Iterable[Measure], rules: Policy) -> Iterator[Finding]:
                 label=one.label,
                 hint=one.hint,
             )
-            yield msgspec.structs.replace(finding, severity=rules.severity_of(one.limit))
+            yield msgspec.structs.replace(finding, severity=rules.severity_of(one.limit, one.bytes))
         elif one.bytes >= limit * WARN_FROM:
             share = round(100 * one.bytes / limit)
             finding = one.limit.near.finding(
@@ -201,6 +209,12 @@ def check(measures: Iterable[Measure], rules: Policy) -> Iterator[Finding]:
                 hint=one.hint,
             )
             yield msgspec.structs.replace(finding, severity=Severity.WARNING)
+
+
+def ends_it(measures: Iterable[Measure], rules: Policy) -> bool:
+    """Say whether something vital is over its limit: Helm would only say so once more, in other words."""
+    over = (one for one in measures if one.is_vital and one.bytes > max(one.limit.bytes, rules.limit_of(one.limit)))
+    return any(rules.severity_of(one.limit, one.bytes) is Severity.ERROR for one in over)
 
 
 def quantity(text: str | int) -> int:

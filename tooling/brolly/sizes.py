@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Final
 
 from brolly import limits
 from brolly.conflicts import source_key
-from brolly.findings import printable
+from brolly.findings import Location, printable
 from brolly.limits import Measure
 from brolly.outcome import Size
+from brolly.sources import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from brolly.archive import Entry
     from brolly.authored import Authored
-    from brolly.chart import Chart
     from brolly.checks import Release
     from brolly.facts import ReleaseFacts
-    from brolly.findings import Location
     from brolly.oci import Artifact
     from brolly.sources import Component
+    from brolly.umbrella import Umbrella
 
 _OF_KIND: Final = {"ConfigMap": limits.CONFIG_MAP, "Secret": limits.SECRET}
 
@@ -30,11 +31,18 @@ def of_components(authored: Authored, components: Iterable[Component]) -> Iterat
         at = authored.definition.location(component.dependency.route)
         name = f"{component.key} ({component.chart.name} {component.chart.version})"
         hint = "ask for a smaller chart, or write a reason into `limits:` if yours may be larger"
-        sizes = list(_file_sizes(component.chart))
         yield Measure(limits.CHART_PACKAGE, len(component.package), f"the package of {name}", at, hint=hint)
-        yield Measure(limits.CHART_UNPACKED, sum(sizes), f"the unpacked chart of {name}", at, hint=hint)
-        yield Measure(limits.CHART_FILE, max(sizes, default=0), f"the largest file of {name}", at, hint=hint)
+        yield from _of_chart(authored, component)
         yield from _of_index(authored, component)
+
+
+def _of_chart(authored: Authored, component: Component) -> Iterator[Measure]:
+    """Measure what Helm's loader counts of a chart; of an embedded one too."""
+    at, chart = authored.definition.location(component.dependency.route), component.chart
+    name = f"{component.key} ({chart.name} {chart.version})"
+    hint = "ask for a chart with less in it, or leave it out with .helmignore if it is yours; Helm has no such setting"
+    yield Measure(limits.CHART_UNPACKED, chart.unpacked, f"the unpacked chart of {name}", at, hint=hint)
+    yield Measure(limits.CHART_FILE, chart.largest_file, f"the largest file of {name}", at, hint=hint)
 
 
 def _of_index(authored: Authored, component: Component) -> Iterator[Measure]:
@@ -51,19 +59,40 @@ def _of_index(authored: Authored, component: Component) -> Iterator[Measure]:
         )
 
 
-def _file_sizes(chart: Chart) -> Iterator[int]:
-    for entry in chart.files:
-        yield len(entry.content or b"")
-    for subchart in chart.subcharts:
-        yield from _file_sizes(subchart)
+def of_umbrella(authored: Authored, components: Iterable[Component], target: Umbrella) -> Iterator[Measure]:
+    """Measure the umbrella, and the charts in it.
 
-
-def of_umbrella(authored: Authored, package: bytes) -> Iterator[Measure]:
-    """Measure the umbrella's own package: it is stored, not compressed, so this is what Helm unpacks too."""
-    at = authored.definition.location(("name",))
+    Its package is stored, not compressed, so this is what Helm unpacks too. An embedded package is one of its files.
+    """
+    at, package = authored.definition.location(("name",)), target.package
     hint = "split the bundle, or set `target: kustomize`"
     yield Measure(limits.CHART_PACKAGE, len(package), f"the package of {authored.name}", at, hint=hint)
     yield Measure(limits.CHART_UNPACKED, len(package), f"the unpacked chart of {authored.name}", at, hint=hint)
+    for entry in target.chart.files:
+        yield _of_file(authored, entry)
+    for component in components:
+        yield from _of_embedded(authored, component)
+        yield from _of_chart(authored, component)
+
+
+def _of_file(authored: Authored, entry: Entry) -> Measure:
+    """Measure a file of the umbrella that is no chart: its author's, or the schema of all values."""
+    at = authored.definition.location(("embedSchema",) if entry.name == SCHEMA else ("name",))
+    if entry.name in authored.sources.files and not (entry.name == SCHEMA and authored.bundle.embeds_schema):
+        at = Location(authored.sources.path(entry.name))
+    what = f"{printable(entry.name)} of {authored.name}"
+    return Measure(limits.CHART_FILE, len(entry.content or b""), what, at, hint="divide it; Helm has no such setting")
+
+
+def _of_embedded(authored: Authored, component: Component) -> Iterator[Measure]:
+    yield Measure(
+        limits.CHART_FILE,
+        len(component.package),
+        f"the package of {component.key} ({component.chart.name} {component.chart.version}), a file of the umbrella,",
+        authored.definition.location(component.dependency.route),
+        hint=f"give {component.key} a bundle of its own, or set `target: kustomize`: it is no file of a chart then",
+        is_vital=True,
+    )
 
 
 def of_artifacts(authored: Authored, artifacts: Iterable[Artifact]) -> Iterator[Measure]:

@@ -102,9 +102,12 @@ def _build(shop: Shop, draft: Draft, known: str) -> Built:
     shop.progress(draft.name, "checking")
     policy = limits.policy(shop.workspace.config.limits, wrote.bundle.limits)
     enabled, releases = releases_of(wrote, components, compiled.target)
+    measures = list(_measures(wrote, enabled, compiled.target))
+    if limits.ends_it(measures, policy):
+        return _failed(shop, draft.found(limits.check(measures, policy)), known)
     answered = list(zip(releases, release_facts(shop, releases, policy), strict=True))
     forbidding = forbidding_global(wrote, components, compiled.target, answered)
-    measures = [*_measures(wrote, enabled, compiled.target), *_release_measures(wrote, answered)]
+    measures += _release_measures(wrote, answered)
     draft = draft.found(
         (
             *forbidding.values(),
@@ -192,7 +195,7 @@ def _checked(
 
 def _measures(wrote: Authored, components: Sequence[Component], target: Compiled) -> Iterator[limits.Measure]:
     if isinstance(target, umbrella.Umbrella):
-        yield from sizes.of_umbrella(wrote, target.package)
+        yield from sizes.of_umbrella(wrote, components, target)
         yield from sizes.of_artifacts(wrote, (target.artifact,))
     else:
         yield from sizes.of_components(wrote, components)
