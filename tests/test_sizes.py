@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
 from typing import TYPE_CHECKING, Any, Final
+
+import yaml
 
 from brolly import helm as helms
 from workspaces import Workspace, local, local_chart
@@ -93,3 +96,61 @@ def test_no_reason_lets_a_file_pass_that_helm_does_not_read(helm: Workspace) -> 
         ("over", "size/chart-file", "error", "bundle.yaml:7:5"),
         ("under", "size/chart-file", "warning", "bundle.yaml:7:5"),
     }
+
+
+# --- what Flux applies itself
+
+
+def test_the_objects_of_resources_are_measured_at_their_place(space: Workspace) -> None:
+    noted = "".join(f"    note-{number}: {noise(1000)}\n" for number in range(300))
+    config = f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{}}\n  annotations:\n{noted}"
+    filled = "data: {a: " + noise(1_300_000) + "}\n"
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {a: " + noise(1_700_000) + "}\n"
+    files = {
+        "resources/cm.yaml": "# large\n" + config.format("noted") + "---\n" + config.format("both") + filled,
+        "resources/secret.yaml": secret,
+        "resources/list.yaml": json.dumps({"apiVersion": "v1", "kind": "List", "items": [yaml.safe_load(secret)] * 2})
+        .replace('"name": "a"', '"name": "b"', 1)
+        .replace('"name": "a"', '"name": "c"', 1),
+    }
+    space.bundle("app", {**local_chart(), **files}, target=KUSTOMIZE, dependencies=[local()])
+    space.good("lock")
+    done = [one for one in found(space.run("check", "--output", "json")) if one[1] != "helm/no-engine"]
+    assert done == [
+        ("app", "size/annotations", "error", "resources/cm.yaml:2:1"),
+        ("app", "size/annotations", "error", "resources/cm.yaml:308:1"),
+        ("app", "size/config-map", "error", "resources/cm.yaml:308:1"),
+        ("app", "size/object", "error", "resources/cm.yaml:308:1"),
+        *(("app", "size/object", "error", "resources/list.yaml:1:2") for _ in range(2)),
+        *(("app", "size/secret", "error", "resources/list.yaml:1:2") for _ in range(2)),
+        ("app", "size/object", "error", "resources/secret.yaml:1:1"),
+        ("app", "size/secret", "error", "resources/secret.yaml:1:1"),
+    ]
+
+
+def test_the_values_of_a_release_have_the_limits_of_a_config_map(space: Workspace) -> None:
+    soft = {"limit": "2Mi", "reason": "a try", "severity": "warning"}
+    bundles: dict[str, tuple[int, dict[str, Any]]] = {
+        "tight": (120_000, {"config-map": "100Ki"}),
+        "near": (900_000, {}),
+        "over": (1_200_000, {}),
+        "roomy": (1_200_000, {"config-map": soft}),
+        "object": (1_700_000, {"config-map": {**soft, "limit": "1Mi"}}),
+    }
+    for name, (size, limits) in bundles.items():
+        more = {"limits": limits} if limits else {}
+        files = {**local_chart(), "values.yaml": f"# ours\ngreeter:\n  text: {'x' * size}\n"}
+        space.bundle(name, files, target=KUSTOMIZE, dependencies=[local()], **more)
+    space.good("lock")
+    done = space.run("check", "--output", "json")
+    assert [one for one in found(done) if one[1] != "helm/no-engine"] == [
+        ("near", "size/config-map", "warning", "values.yaml:2:1"),
+        ("object", "size/config-map", "warning", "values.yaml:2:1"),
+        ("object", "size/object", "error", "values.yaml:2:1"),
+        ("over", "size/config-map", "error", "values.yaml:2:1"),
+        ("tight", "size/config-map", "error", "values.yaml:2:1"),
+    ]
+    (message,) = {one["message"] for one in done.json["findings"] if one["bundle"] == "over"}
+    assert message == (
+        "the data of ConfigMap greeter-bundle-defaults, the values of greeter, is 1.14 MiB, the limit is 1.00 MiB"
+    )

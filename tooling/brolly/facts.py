@@ -121,8 +121,8 @@ def record_of(
 
 def objects_of(rendering: Rendering, chart: Chart) -> tuple[tuple[ObjectFacts, ...], tuple[RefusedCrd, ...]]:
     """Describe each object that Helm rendered, or has in a CRD file, and the CRD files that it refuses."""
-    rendered = (_described(one.data or {}, one.source, "manifest") for one in rendering.manifests)
-    hooks = (_described(one.data or {}, one.source, "hook") for one in rendering.hooks)
+    rendered = (described(one.data or {}, one.source, "manifest") for one in rendering.manifests)
+    hooks = (described(one.data or {}, one.source, "hook") for one in rendering.hooks)
     found, refused = [one for each in (*rendered, *hooks) for one in each], list[RefusedCrd]()
     for file in rendering.crds:
         read = _crds(_content(file, chart))
@@ -133,8 +133,8 @@ def objects_of(rendering: Rendering, chart: Chart) -> tuple[tuple[ObjectFacts, .
     return tuple(found), tuple(refused)
 
 
-def _described(data: Mapping[str, Any], source: str, origin: Origin) -> Iterator[ObjectFacts]:
-    """Describe an object, or each of a list: Helm sends them one by one."""
+def described(data: Mapping[str, Any], source: str = "", origin: Origin = "manifest") -> Iterator[ObjectFacts]:
+    """Describe an object, or each of a list: Helm and kustomize take it apart. `source` is the template."""
     return (_object(one, source, origin) for one in objects.flattened(data))
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from brolly import limits
 from brolly.conflicts import source_key
-from brolly.findings import Location, printable
+from brolly.facts import described
+from brolly.findings import Location, Severity, printable
 from brolly.limits import Measure
 from brolly.outcome import Size
 from brolly.sources import SCHEMA
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from brolly.archive import Entry
     from brolly.authored import Authored
     from brolly.checks import Release
-    from brolly.facts import ReleaseFacts
+    from brolly.facts import ObjectFacts, ReleaseFacts
+    from brolly.kustomization import FluxBundle
     from brolly.oci import Artifact
     from brolly.sources import Component
     from brolly.umbrella import Umbrella
@@ -114,12 +116,40 @@ def of_release(authored: Authored, release: Release, facts: ReleaseFacts) -> Ite
         yield Measure(limits.RELEASE_RECORD, record.upper_bound, what, _place(authored, key), record.label, record.hint)
     for one in facts.objects:
         key = release.key or source_key(one.source)
-        at, what = _place(authored, key), f"{one.kind} {one.name} of {title}"
         hint = "look for what fills it in the values of its chart"
-        yield Measure(limits.OBJECT, one.size, what, at, hint=hint)
-        yield Measure(limits.ANNOTATIONS, one.annotations, f"the annotations of {what}", at, hint=hint)
-        if one.kind in _OF_KIND:
-            yield Measure(_OF_KIND[one.kind], one.data, f"the data of {what}", at, hint=hint)
+        yield from _of_object(one, f"{one.kind} {one.name} of {title}", _place(authored, key), hint)
+
+
+def _of_object(one: ObjectFacts, what: str, at: Location | None, hint: str) -> Iterator[Measure]:
+    yield Measure(limits.OBJECT, one.size, what, at, hint=hint)
+    yield Measure(limits.ANNOTATIONS, one.annotations, f"the annotations of {what}", at, hint=hint)
+    if one.kind in _OF_KIND:
+        yield Measure(_OF_KIND[one.kind], one.data, f"the data of {what}", at, hint=hint)
+
+
+def of_flux_bundle(authored: Authored, target: FluxBundle, policy: limits.Policy) -> Iterator[Measure]:
+    """Measure what Flux applies itself: the objects of each release, and those of `resources/`."""
+    for key, objects in target.releases.items():
+        for one in (one for data in objects for one in described(data)):
+            if one.kind == "ConfigMap":
+                yield from _of_defaults(authored, key, one, policy)
+            else:
+                hint = f"shorten `release:` of {key}"
+                yield from _of_object(one, f"{one.kind} {one.name}", _place(authored, key), hint)
+    for added in target.resources:
+        for one in described(added.data):
+            hint = "divide it, or let a chart or an image bring what fills it"
+            yield from _of_object(one, printable(f"{one.kind} {one.name}"), added.at, hint)
+
+
+def _of_defaults(authored: Authored, key: str, one: ObjectFacts, policy: limits.Policy) -> Iterator[Measure]:
+    """Measure the ConfigMap of a release's values; what it is as an object counts where its data may pass."""
+    what, values = f"the data of ConfigMap {one.name}, the values of {key},", authored.values
+    at = values.location((key,), key=True) if values and values.has((key,)) else _place(authored, key)
+    hint = "keep large files in the chart, or in an object of resources/ that the chart refers to"
+    yield Measure(limits.CONFIG_MAP, one.data, what, at, hint=hint, is_vital=True)
+    if one.data <= policy.limit_of(limits.CONFIG_MAP) or policy.severity_of(limits.CONFIG_MAP) is not Severity.ERROR:
+        yield Measure(limits.OBJECT, one.size, f"ConfigMap {one.name}, the values of {key},", at, hint=hint)
 
 
 def _place(authored: Authored, key: str) -> Location:

@@ -102,7 +102,7 @@ def _build(shop: Shop, draft: Draft, known: str) -> Built:
     shop.progress(draft.name, "checking")
     policy = limits.policy(shop.workspace.config.limits, wrote.bundle.limits)
     enabled, releases = releases_of(wrote, components, compiled.target)
-    measures = list(_measures(wrote, enabled, compiled.target))
+    measures = list(_measures(wrote, enabled, compiled.target, policy))
     if limits.ends_it(measures, policy):
         return _failed(shop, draft.found(limits.check(measures, policy)), known)
     answered = list(zip(releases, release_facts(shop, releases, policy), strict=True))
@@ -193,13 +193,16 @@ def _checked(
         )
 
 
-def _measures(wrote: Authored, components: Sequence[Component], target: Compiled) -> Iterator[limits.Measure]:
+def _measures(
+    wrote: Authored, components: Sequence[Component], target: Compiled, policy: limits.Policy
+) -> Iterator[limits.Measure]:
     if isinstance(target, umbrella.Umbrella):
         yield from sizes.of_umbrella(wrote, components, target)
         yield from sizes.of_artifacts(wrote, (target.artifact,))
     else:
         yield from sizes.of_components(wrote, components)
         yield from sizes.of_artifacts(wrote, (*target.charts, target.artifact))
+        yield from sizes.of_flux_bundle(wrote, target, policy)
 
 
 def _release_measures(wrote: Authored, answered: Sequence[tuple[Release, ReleaseFacts]]) -> Iterator[limits.Measure]:
