@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
 import yaml
 
 from brolly import helm as helms
@@ -154,3 +156,116 @@ def test_the_values_of_a_release_have_the_limits_of_a_config_map(space: Workspac
     assert message == (
         "the data of ConfigMap greeter-bundle-defaults, the values of greeter, is 1.14 MiB, the limit is 1.00 MiB"
     )
+
+
+# --- where a record comes from
+
+CONFIG: Final = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: NAME}\ndata: {text: TEXT}\n"
+
+
+def config(name: str, size: int) -> str:
+    return CONFIG.replace("NAME", name).replace("TEXT", noise(size))
+
+
+def two() -> dict[str, bytes | str]:
+    """Give the files of two local charts, of which the second renders a little more."""
+    return {**local_chart(), **local_chart("other", **{"templates/more.yaml": config("more", 4000)})}
+
+
+def blamed(space: Workspace, name: str, files: dict[str, bytes | str], **fields: Any) -> dict[str, str]:
+    """Build a bundle that is too large for one finding: its place, label and hint."""
+    dependencies = fields.pop("dependencies", [local(), local("other")])
+    space.bundle(name, files, dependencies=dependencies, limits={"release-record": "100Ki"}, **fields)
+    space.good("lock", name)
+    done = space.run("build", name, "--output", "json")
+    assert [code for _, code, _, _ in found(done)] == ["size/release-too-large"]
+    (one,) = done.json["findings"]
+    return {"place": _place(one["location"], name), "label": one["label"], "hint": one["hint"]}
+
+
+def test_a_bundles_own_templates_are_blamed_for_what_they_add(helm: Workspace) -> None:
+    own = {f"templates/own-{number}.yaml": config(f"own-{number}", 100_000 + number) for number in (1, 9, 2)}
+    said = blamed(helm, "app", {**two(), **own})
+    assert said["place"] == "templates/own-9.yaml:1:1"
+    assert re.fullmatch(r"\d+ KiB of it come from here: \d+ KiB files, \d+ KiB manifests", said["label"])
+    assert re.match(r"take out what no release needs of .* own templates and files \(-\d+ KiB", said["hint"])
+
+
+def test_values_are_blamed_where_they_are_written(helm: Workspace) -> None:
+    text = f"# large\ngreeter:\n  text: {noise(300_000)}\n"
+    for name, files, target in (
+        ("over", {"overlays/eu.yaml": text, "values.yaml": "greeter: {a: 1}\n"}, UMBRELLA),
+        ("flux", {"overlays/eu.yaml": text, "values.yaml": "greeter: {a: 1}\n"}, KUSTOMIZE),
+    ):
+        said = blamed(helm, name, {**two(), **files}, target=target)
+        assert said["place"] == "overlays/eu.yaml:2:1"
+        assert re.fullmatch(r"\d+ KiB of it come from here, mostly values", said["label"])
+        assert re.match(r"shorten the values of greeter \(-2\d\d KiB\)", said["hint"])
+    assert blamed(helm, "default", {**two(), "values.yaml": text})["place"] == "values.yaml:2:1"
+    assert blamed(helm, "beside", {**two(), "values.yaml": text}, target=KUSTOMIZE)["place"] == "values.yaml:2:1"
+    own = CONFIG.replace("TEXT", "{{ len .Values.shared | quote }}").replace("NAME", "own")
+    shared = {"overlays/eu.yaml": f"# large\nshared: {noise(300_000)}\n", "templates/x.yaml": own}
+    assert blamed(helm, "shared", {**two(), **shared, "values.yaml": "shared: ''\n"})["place"] == "overlays/eu.yaml:2:1"
+
+
+def test_a_hint_fits_the_target(helm: Workspace) -> None:
+    large = {"templates/large.yaml": config("large", 300_000)}
+    inner = {"Chart.yaml": "apiVersion: v2\nname: inner\nversion: 1.0.0\n", **large}
+    needs = json.loads(str(local_chart()["charts/greeter/Chart.yaml"]))
+    needs["dependencies"] = [{"name": "inner", "version": "1.0.0"}]
+    vendored = local_chart(**{f"charts/inner/{path}": text for path, text in inner.items()})
+    vendored["charts/greeter/Chart.yaml"] = json.dumps(needs)
+    one = {"dependencies": [local()]}
+    said = blamed(helm, "vendored", vendored, target=KUSTOMIZE, **one)
+    assert re.fullmatch(r"2\d\d KiB of it come from its subchart inner, mostly manifests", said["label"])
+    assert re.match(r"switch inner off in the values of greeter \(-2\d\d KiB\)", said["hint"])
+    said = blamed(helm, "alone", local_chart(**large), target=KUSTOMIZE, **one)
+    assert said["hint"].startswith("switch off by values what nobody uses of greeter")
+    said = blamed(helm, "all", local_chart(**large), **one)
+    assert re.match(r"move greeter to a bundle of its own \(-2\d\d KiB\), or set `target: kustomize`", said["hint"])
+
+
+def records(space: Workspace, name: str) -> list[dict[str, Any]]:
+    """Give the sizes of a bundle's records out of dist/report.json."""
+    report = json.loads((space.dist / "report.json").read_text())
+    (bundle,) = [one for one in report["bundles"] if one["name"] == name]
+    return [one for one in bundle["sizes"] if one["name"] == "release-record"]
+
+
+def test_the_report_splits_each_share(helm: Workspace) -> None:
+    hook = "apiVersion: v1\nkind: Pod\nmetadata: {name: x, annotations: {helm.sh/hook: test}}\n"
+    files = {**two(), "charts/other/templates/hook.yaml": hook, "overlays/eu.yaml": f"greeter: {{a: {noise(2000)}}}\n"}
+    helm.bundle("app", files, dependencies=[local(), local("other")])
+    helm.good("lock")
+    helm.good("build")
+    plain, overlay = records(helm, "app")
+    for one in (plain, overlay):
+        assert {key: sum(split.values()) for key, split in one["split"].items()} == one["shares"]
+        assert sum(one["shares"].values()) == one["bytes"]
+    assert plain["split"]["other"]["hooks"] > 0
+    assert plain["split"]["other"]["manifests"] > plain["split"]["greeter"]["manifests"]
+    assert plain["split"][""]["files"] > 0
+    assert overlay["split"]["greeter"]["values"] > 1000 > plain["split"]["greeter"]["values"]
+
+
+def test_what_an_embedded_schema_adds_to_a_record_is_reported(helm: Workspace) -> None:
+    fields = {f"field-{number}": {"type": "string", "description": noise(80, number)} for number in range(300)}
+    chart = local_chart(**{"values.schema.json": json.dumps({"properties": fields})})
+    for name, more in {"with": {"embedSchema": True}, "without": {}}.items():
+        helm.bundle(name, chart, dependencies=[local()], **more)
+    helm.good("lock")
+    done = helm.good("build")
+    (larger,), (smaller,) = records(helm, "with"), records(helm, "without")
+    assert larger["schema"] == pytest.approx(larger["bytes"] - smaller["bytes"], rel=0.1)
+    assert "schema" not in smaller
+    lines = done.out.splitlines()
+    assert re.search(r"record [\d.]+ KiB of 1\.00 MiB \([\d.]+ KiB are the schema\)", lines[0])
+    assert "schema" not in lines[1]
+
+
+def test_a_schema_that_makes_a_record_too_large_is_blamed(helm: Workspace) -> None:
+    fields = {f"field-{number}": {"type": "string", "description": noise(500, number)} for number in range(800)}
+    chart = local_chart(**{"values.schema.json": json.dumps({"properties": fields})})
+    said = blamed(helm, "app", chart, dependencies=[local()], embedSchema=True)
+    assert said["place"] == "bundle.yaml:6:1"
+    assert said["hint"].startswith("remove `embedSchema: true` (-")

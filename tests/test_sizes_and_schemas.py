@@ -72,10 +72,10 @@ LARGE: Final = lines(15 << 18)
         (KUSTOMIZE, {"values.yaml": HUGE}, ("bundle/file-too-large", "values.yaml:1:1")),
         (UMBRELLA, {"overlays/eu.yaml": HUGE}, ("bundle/file-too-large", "overlays/eu.yaml:1:1")),
         (KUSTOMIZE, {"overlays/eu.yaml": HUGE}, ("bundle/file-too-large", "overlays/eu.yaml:1:1")),
-        (UMBRELLA, {"values.yaml": LARGE}, ("size/release-too-large", "bundle.yaml:6:5")),
+        (UMBRELLA, {"values.yaml": LARGE}, ("size/release-too-large", "values.yaml:1:1")),
         (KUSTOMIZE, {"values.yaml": LARGE}, ("size/config-map", "values.yaml:1:1")),
-        (UMBRELLA, {"overlays/eu.yaml": LARGE}, ("size/release-too-large", "bundle.yaml:6:5")),
-        (KUSTOMIZE, {"overlays/eu.yaml": LARGE}, ("size/release-too-large", "bundle.yaml:6:5")),
+        (UMBRELLA, {"overlays/eu.yaml": LARGE}, ("size/release-too-large", "overlays/eu.yaml:1:1")),
+        (KUSTOMIZE, {"overlays/eu.yaml": LARGE}, ("size/release-too-large", "overlays/eu.yaml:1:1")),
     ],
     ids=[f"{size} {path} {target}" for size in ("huge", "large") for path in ("values", "overlay") for target in "uk"],
 )

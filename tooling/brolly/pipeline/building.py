@@ -118,8 +118,8 @@ def _build(shop: Shop, draft: Draft, known: str) -> Built:
     )
     draft = replace(draft, findings=tuple(_said_once(draft.findings)))
     if has_errors(draft.findings):
-        return _failed(shop, draft, known, tuple(sizes.reported(answered, policy)))
-    records = tuple(sizes.reported(answered, policy))
+        return _failed(shop, draft, known, tuple(sizes.reported(wrote, answered, policy)))
+    records = tuple(sizes.reported(wrote, answered, policy))
     return Built(draft, _outcome(shop, draft, wrote, components, compiled, records, known))
 
 
