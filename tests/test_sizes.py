@@ -219,8 +219,12 @@ def test_a_hint_fits_the_target(helm: Workspace) -> None:
     said = blamed(helm, "vendored", vendored, target=KUSTOMIZE, **one)
     assert re.fullmatch(r"2\d\d KiB of it come from its subchart inner, mostly manifests", said["label"])
     assert re.match(r"switch inner off in the values of greeter \(-2\d\d KiB\)", said["hint"])
-    said = blamed(helm, "alone", local_chart(**large), target=KUSTOMIZE, **one)
+    made = "{{ range until 4000 }}\n  k{{ . }}: {{ . | toString | sha256sum }}\n{{ end }}"
+    alone = {"templates/large.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata:\n" + made}
+    said = blamed(helm, "alone", local_chart(**alone), target=KUSTOMIZE, **one)
     assert said["hint"].startswith("switch off by values what nobody uses of greeter")
+    said = blamed(helm, "files", local_chart(**{"files/f": noise(300_000)}), target=KUSTOMIZE, **one)
+    assert said["hint"].startswith("leave out of greeter what no release needs")
     said = blamed(helm, "all", local_chart(**large), **one)
     assert re.match(r"move greeter to a bundle of its own \(-2\d\d KiB\), or set `target: kustomize`", said["hint"])
 

@@ -224,6 +224,10 @@ def _release_remedy(found: Cause, release: str) -> str:
     saving = _shown(found.saving)
     if found.what == "given":
         return _shorter_values(found.source or release, saving)
+    if not found.source and 2 * found.share.split["files"] > found.share.size:
+        return (
+            f"leave out of {release} what no release needs, with .helmignore if it is yours: a record holds its files"
+        )
     if not found.source:
         return f"switch off by values what nobody uses of {release}, or take a smaller chart: it has its own record now"
     return f"switch {found.source} off in the values of {release} (-{saving}), and make it a dependency of its own"
