@@ -135,6 +135,13 @@ CASES = {
     "itself": (bundle(PODINFO + "    dependsOn: [podinfo]\n"), ("definition/depends-on", 9, 16)),
     "an unknown limit": (bundle(PODINFO, more="limits:\n  realease-record: 1Mi\n"), ("size/unknown-limit", 6, 3)),
     "a limit that is no size": (bundle(PODINFO, more="limits:\n  object: 1MB\n"), ("definition/shape", 6, 11)),
+    "a limit of nothing": (bundle(PODINFO, more="limits:\n  object: 0\n"), ("definition/shape", 6, 11)),
+    "a limit with a fraction": (bundle(PODINFO, more="limits:\n  object: 819200.5\n"), ("definition/shape", 6, 11)),
+    "a limit that is neither": (bundle(PODINFO, more="limits:\n  object: true\n"), ("definition/shape", 6, 11)),
+    "a limit in the long form of nothing": (
+        bundle(PODINFO, more="limits:\n  object: {limit: 0}\n"),
+        ("definition/shape", 6, 19),
+    ),
     "a loosened limit": (bundle(PODINFO, more="limits:\n  object: 2Mi\n"), ("size/no-reason", 6, 11)),
     "a schema to embed under kustomize": (bundle(PODINFO, more="embedSchema: true\n"), ("definition/target", 5, 1)),
     "a bad namespace": (bundle(PODINFO + "    targetNamespace: A_b\n"), ("definition/name", 9, 22)),
@@ -151,11 +158,12 @@ def test_a_fault_has_a_code_a_place_and_a_hint(case: tuple[str, tuple[str, int, 
 
 
 def test_a_limit_is_tightened_freely_and_loosened_with_a_reason() -> None:
-    more = "limits:\n  object: 1Mi\n  chart-package: {limit: 20Mi, reason: ours takes more}\nembedSchema: true\n"
+    more = "limits:\n  object: 1Mi\n  secret: 819200\n  chart-package: {limit: 20971520, reason: ours takes more}\n"
+    more += "embedSchema: true\n"
     found, faults = read(bundle(PODINFO, "umbrella", more))
     assert faults == ()
     assert found is not None
-    assert (found.limits["object"], found.embeds_schema) == ("1Mi", True)
+    assert (found.limits["object"], found.limits["secret"], found.embeds_schema) == ("1Mi", 819200, True)
 
 
 def test_credentials_are_never_repeated() -> None:

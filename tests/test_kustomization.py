@@ -492,12 +492,6 @@ def test_keys_with_empty_values_are_fine() -> None:
     assert compiled(values="hello-1: {}\nglobal:\n").findings == ()
 
 
-def test_values_that_no_config_map_holds_are_refused() -> None:
-    values = "hello-1: {text: " + "x" * (1 << 20) + "}\n"
-    finding = compiled(values=values).only("kustomize/defaults-too-large")
-    assert "1048583 bytes" in finding.message
-
-
 def test_other_bytes_under_one_name_and_version_are_refused() -> None:
     finding = compiled(packages={"hello-2": package("greeter", values="a: 1")}).only("kustomize/ambiguous-chart")
     assert "hello-2 and hello-1 both need greeter 1.0.0" in finding.message

@@ -9,7 +9,7 @@ from brolly.findings import Severity
 from brolly.limits import CHART_PACKAGE, CONFIG_MAP, Measure, Setting
 
 
-def found(size: int, **settings: str | Setting) -> list[tuple[str, str]]:
+def found(size: int, **settings: limits.Given) -> list[tuple[str, str]]:
     named = {name.replace("_", "-"): setting for name, setting in settings.items()}
     rules = limits.policy({}, named)
     return [(one.code, one.severity) for one in limits.check([Measure(CONFIG_MAP, size, "values of x")], rules)]
@@ -31,6 +31,7 @@ def test_a_limit_is_an_error_above_it_and_a_warning_from_80_percent(size: int, e
 
 def test_a_bundle_tightens_a_limit() -> None:
     assert found(5000, config_map="4Ki") == [("size/config-map", "error")]
+    assert found(5000, config_map=4096) == [("size/config-map", "error")]
 
 
 def test_a_policy_makes_an_error_a_warning() -> None:
@@ -45,7 +46,7 @@ def test_a_bundles_limit_stands_over_the_workspaces() -> None:
 
 
 def test_loosening_needs_a_reason() -> None:
-    settings: dict[str, str | Setting] = {
+    settings: dict[str, limits.Given] = {
         "config-map": "2Mi",
         "secret": Setting(severity=Severity.WARNING),
         "chart-package": Setting("20Mi", "our Flux runs with --helm-chart-max-size=20Mi"),
@@ -54,18 +55,40 @@ def test_loosening_needs_a_reason() -> None:
     assert list(limits.loosened(settings)) == ["config-map", "secret"]
 
 
+def test_loosening_is_what_is_more_than_would_hold_otherwise() -> None:
+    why = "our clusters run with more"
+    workspace = limits.policy(
+        {},
+        {
+            "release-record": "10Ki",
+            "chart-package": Setting("5Ki", severity=Severity.ERROR),
+            "object": Setting("3Mi", why),
+            "secret": Setting(severity=Severity.WARNING, reason=why),
+        },
+    )
+    higher: dict[str, limits.Given] = {"release-record": "900Ki", "object": "2Mi", "config-map": "1Mi"}
+    assert list(limits.loosened(higher, workspace)) == ["release-record"]
+    softer: dict[str, limits.Given] = {
+        name: Setting(severity=Severity.WARNING) for name in ("chart-package", "secret", "config-map")
+    }
+    assert list(limits.loosened(softer, workspace)) == ["chart-package", "config-map"]
+    assert list(limits.loosened({"release-record": Setting("900Ki", why)}, workspace)) == []
+
+
 def test_a_message_says_how_large_and_how_large_it_may_be() -> None:
     (finding,) = limits.check([Measure(CHART_PACKAGE, 11 << 20, "the package of x")], limits.policy({}, {}))
     assert finding.message == "the package of x is 11.00 MiB, the limit is 10.00 MiB"
     assert finding.severity is Severity.WARNING
 
 
-@pytest.mark.parametrize(("text", "size"), [("1", 1), ("512Ki", 524288), ("3Mi", 3145728), ("1Gi", 1 << 30)])
-def test_a_quantity_is_read_as_kubernetes_writes_it(text: str, size: int) -> None:
+@pytest.mark.parametrize(
+    ("text", "size"), [("1", 1), (819200, 819200), ("512Ki", 524288), ("3Mi", 3145728), ("1Gi", 1 << 30)]
+)
+def test_a_quantity_is_read_as_kubernetes_writes_it(text: str | int, size: int) -> None:
     assert limits.quantity(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1.5Mi", "1MB", "1 Mi", "1mi", "9" * 16])
-def test_what_is_no_quantity_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "0", 0, "-1", -1, "1.5Mi", "1MB", "1 Mi", "1mi", "9" * 16])
+def test_what_is_no_quantity_is_refused(text: str | int) -> None:
     with pytest.raises(ValueError, match="not a number of bytes"):
         limits.quantity(text)

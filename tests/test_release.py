@@ -365,7 +365,7 @@ def config(source: str, content: str) -> Manifest:
     return Manifest(source=source, content=content, api_version="v1", kind="ConfigMap", name="x")
 
 
-def example(objects: int = 40) -> release.Record:
+def example(objects: int = 40, user: Mapping[str, Any] | None = None) -> release.Record:
     noise = random.Random(3)
     content = package(
         {
@@ -387,7 +387,7 @@ def example(objects: int = 40) -> release.Record:
     hooks = (Hook(source="top/charts/small/templates/h.yaml", content="h: 1\n", kind="Job", events=("test",)),)
     parent = release.parent(charts.read_package(content), content)
     rendering = Rendering(manifests=tuple(manifests), hooks=hooks)
-    return release.record(parent, rendering, {}, name="shop", namespace="default")
+    return release.record(parent, rendering, user or {}, name="shop", namespace="default")
 
 
 def test_a_record_is_attributed_without_a_rest_to_dependencies_and_the_chart_itself() -> None:
@@ -398,6 +398,7 @@ def test_a_record_is_attributed_without_a_rest_to_dependencies_and_the_chart_its
     assert sum(share.size for share in found.shares) == record.size
     lengths = [share.manifests + share.hooks + share.values + share.files for share in found.shares]
     assert sum(lengths) == len(record.json)
+    assert all(sum(share.split.values()) == share.size for share in found.shares)
     assert found.templates[0].name == "top/charts/big/templates/a.yaml"
     assert {portion.name for portion in found.kinds} == {"ConfigMap", "Job"}
 
@@ -407,6 +408,16 @@ def test_hooks_values_and_files_are_told_apart() -> None:
     assert shares["small"].hooks > 0 == shares["big"].hooks
     assert shares["big"].values == len('{"big":{"a":1,"b":2,"global":{}}')
     assert shares[""].files > 0 == shares["big"].files
+
+
+def test_values_that_are_given_belong_to_the_dependency_that_they_are_for() -> None:
+    text = random.Random(4).randbytes(4000).hex()
+    plain, given = example(), example(user={"small": {"big": text}, "other": text[:100]})
+    before, after = ({share.source: share for share in release.attribute(one).shares} for one in (plain, given))
+    assert given.json.count(text.encode()) == 1
+    assert after["small"].values - before["small"].values == len(f',"small":{{"big":"{text}"}}')
+    assert after["small"].of("given") > 0 == before["small"].of("given")
+    assert after["small"].size == pytest.approx(given.size - release.without(given, "small").size, rel=0.1)
 
 
 def test_a_record_without_its_largest_dependency_is_as_much_smaller_as_was_attributed() -> None:

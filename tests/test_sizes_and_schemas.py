@@ -62,7 +62,7 @@ def lines(size: int) -> str:
 
 
 HUGE: Final = lines(10 << 20)
-LARGE: Final = lines(9 << 19)
+LARGE: Final = lines(15 << 18)
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,10 @@ LARGE: Final = lines(9 << 19)
         (KUSTOMIZE, {"values.yaml": HUGE}, ("bundle/file-too-large", "values.yaml:1:1")),
         (UMBRELLA, {"overlays/eu.yaml": HUGE}, ("bundle/file-too-large", "overlays/eu.yaml:1:1")),
         (KUSTOMIZE, {"overlays/eu.yaml": HUGE}, ("bundle/file-too-large", "overlays/eu.yaml:1:1")),
-        (UMBRELLA, {"values.yaml": LARGE}, ("size/release-too-large", "bundle.yaml:6:5")),
-        (KUSTOMIZE, {"values.yaml": LARGE}, ("kustomize/defaults-too-large", "bundle.yaml:6:5")),
-        (UMBRELLA, {"overlays/eu.yaml": LARGE}, ("size/release-too-large", "bundle.yaml:6:5")),
-        (KUSTOMIZE, {"overlays/eu.yaml": LARGE}, ("size/release-too-large", "bundle.yaml:6:5")),
+        (UMBRELLA, {"values.yaml": LARGE}, ("size/release-too-large", "values.yaml:1:1")),
+        (KUSTOMIZE, {"values.yaml": LARGE}, ("size/config-map", "values.yaml:1:1")),
+        (UMBRELLA, {"overlays/eu.yaml": LARGE}, ("size/release-too-large", "overlays/eu.yaml:1:1")),
+        (KUSTOMIZE, {"overlays/eu.yaml": LARGE}, ("size/release-too-large", "overlays/eu.yaml:1:1")),
     ],
     ids=[f"{size} {path} {target}" for size in ("huge", "large") for path in ("values", "overlay") for target in "uk"],
 )
@@ -124,7 +124,7 @@ def noisy(name: str, size: int) -> dict[str, bytes | str]:
 
 
 def test_a_record_of_five_mebibytes_is_a_finding_at_the_dependency_that_makes_it(helm: Workspace) -> None:
-    charts = {**noisy("large", 5 << 19), **noisy("larger", 9 << 19), **noisy("small", 1 << 16)}
+    charts = {**noisy("large", 5 << 19), **noisy("larger", 15 << 18), **noisy("small", 1 << 16)}
     dependencies = [local("small"), local("large"), local("larger")]
     for target in (UMBRELLA, KUSTOMIZE):
         helm.bundle(target, charts, target=target, dependencies=dependencies)
@@ -167,6 +167,37 @@ def test_a_limit_is_tightened_by_a_bundle_and_by_the_workspace(where: str, targe
         done = helm.run("build", "--output", "json")
         assert [(one["code"], one["severity"]) for one in done.json["findings"]] == expected
         assert done.code == len(expected)
+
+
+def test_a_limit_may_be_a_plain_number(helm: Workspace) -> None:
+    helm.bundle("app", local_chart(), dependencies=[local()], limits={RECORD: 1024})
+    helm.bundle("own", local_chart(), dependencies=[local()], limits={RECORD: {"limit": 819_200, "reason": "ours"}})
+    helm.write({"brolly.toml": f'address = "oci://registry.example/b"\n[limits]\n{RECORD} = 2048\n'})
+    helm.good("lock")
+    found = [(one["bundle"], one["code"]) for one in helm.run("check", "--output", "json").json["findings"]]
+    assert found == [("app", "size/release-too-large")]
+    helm.write({"brolly.toml": f"[limits]\n{RECORD} = 0\n"})
+    assert helm.run("check").code == 2
+
+
+def test_a_bundle_does_not_loosen_the_workspaces_limits_without_a_reason(helm: Workspace) -> None:
+    text = 'address = "oci://registry.example/b"\n[limits]\nrelease-record = "1Ki"\n'
+    helm.write({"brolly.toml": text + 'chart-package = {limit = "1Ki", severity = "error"}\n'})
+    for name, limits in {
+        "higher": {RECORD: "900Ki"},
+        "softer": {"chart-package": {"severity": "warning"}},
+        "tighter": {RECORD: "900", "chart-package": "900"},
+    }.items():
+        helm.bundle(name, local_chart(), dependencies=[local()], limits=limits)
+    done = helm.run("lock", "--output", "json")
+    assert said(done) == [
+        Said("higher", "size/no-reason", "bundle.yaml:5:28"),
+        Said("softer", "size/no-reason", "bundle.yaml:5:27"),
+    ]
+    loose = {RECORD: {"limit": "900Ki", "reason": "ours"}, "chart-package": {"severity": "warning", "reason": "ours"}}
+    helm.bundle("reasoned", local_chart(), dependencies=[local()], limits=loose)
+    helm.good("lock", "reasoned")
+    assert [one.code for one in said(helm.good("build", "reasoned", "--output", "json"))] == ["size/chart-package"]
 
 
 def test_near_a_limit_is_a_warning(helm: Workspace) -> None:

@@ -51,6 +51,7 @@ class KubeObject:
     labels: Mapping[str, Any] = field(default_factory=dict)
     annotations: Mapping[str, Any] = field(default_factory=dict)
     at: Location | None = None
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, data: Mapping[str, Any], at: Location | None = None) -> Self:
@@ -66,7 +67,7 @@ class KubeObject:
             raise ValueError("no metadata.name")
         labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
         namespace = str(metadata.get("namespace") or "")
-        return cls(data["apiVersion"], data["kind"], str(name), namespace, labels, annotations, at)
+        return cls(data["apiVersion"], data["kind"], str(name), namespace, labels, annotations, at, data)
 
     @property
     def group_version(self) -> tuple[str, str]:

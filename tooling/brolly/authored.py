@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from brolly import definition as definitions
-from brolly import document, helm
+from brolly import document, helm, limits
 from brolly import lock as locks
 from brolly.archive import ArchiveError
 from brolly.definition import Bundle, LocalChart, Target
@@ -63,10 +63,15 @@ class Authored:
     local: Mapping[str, LocalPackage]
 
 
-def read(name: str, sources: Sources, repositories: Mapping[str, str]) -> tuple[Authored | None, tuple[Finding, ...]]:
-    """Read a bundle's files: what they say, unless the definition cannot be read, and everything wrong with them."""
+def read(
+    name: str, sources: Sources, repositories: Mapping[str, str], usual: limits.Policy = limits.USUAL
+) -> tuple[Authored | None, tuple[Finding, ...]]:
+    """Read a bundle's files: what they say, unless the definition cannot be read, and everything wrong with them.
+
+    `repositories` is what `@name` stands for, `usual` the limits that hold without the bundle's own.
+    """
     found: list[Finding] = []
-    definition, bundle = _definition(sources, repositories, found)
+    definition, bundle = _definition(sources, repositories, usual, found)
     lock = _lock(sources, found)
     values = _values(sources, VALUES, found)
     overlays = tuple(_overlays(sources, found))
@@ -94,7 +99,7 @@ def lock_findings(authored: Authored) -> tuple[Finding, ...]:
 
 
 def _definition(
-    sources: Sources, repositories: Mapping[str, str], found: list[Finding]
+    sources: Sources, repositories: Mapping[str, str], usual: limits.Policy, found: list[Finding]
 ) -> tuple[Document | None, Bundle | None]:
     path = sources.path(DEFINITION)
     content = sources.files.get(DEFINITION)
@@ -107,7 +112,7 @@ def _definition(
     found += faults
     if read is None or faults:
         return read, None
-    bundle, faults = definitions.parse(read, folder=sources.folder, repositories=repositories)
+    bundle, faults = definitions.parse(read, folder=sources.folder, repositories=repositories, usual=usual)
     found += faults
     return read, bundle
 

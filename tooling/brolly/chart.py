@@ -56,7 +56,8 @@ class Chart:
     """A chart and its subcharts.
 
     `values` are the defaults as Helm reads them. `metadata` is what Helm keeps of Chart.yaml: the fields that it knows,
-    each of its type, in its spelling and cleaned.
+    each of its type, in its spelling and cleaned. `largest_file` and `unpacked` are the bytes that Helm counts:
+    a packed subchart is a file of its parent, and has the same limits for itself; the larger figure stands here.
     """
 
     name: str
@@ -67,6 +68,8 @@ class Chart:
     schema: bytes | None = field(default=None, repr=False)
     files: tuple[Entry, ...] = field(default=(), repr=False)
     subcharts: tuple[Chart, ...] = field(default=(), repr=False)
+    largest_file: int = 0
+    unpacked: int = 0
 
     @property
     def templates(self) -> tuple[Entry, ...]:
@@ -126,10 +129,13 @@ def read_files(entries: Iterable[Entry], *, depth: int = 0) -> Chart:
     """Read a chart from its files, names relative to the chart; ChartError says what is wrong with it."""
     if depth > _MAX_DEPTH:
         raise ChartError(f"charts nested more than {_MAX_DEPTH} deep")
-    files = {entry.name: (entry.content or b"").removeprefix(_BOM) for entry in entries}
+    contents = {entry.name: entry.content or b"" for entry in entries}
+    files = {name: content.removeprefix(_BOM) for name, content in contents.items()}
     metadata = _metadata(files)
     for path in ("Chart.lock", "requirements.lock"):
         _decode(files, path, _LOCK, None)
+    subcharts = tuple(_subcharts(files, depth))
+    lengths = [len(content) for content in contents.values()]
     return Chart(
         name=metadata["name"],
         version=metadata["version"],
@@ -138,7 +144,9 @@ def read_files(entries: Iterable[Entry], *, depth: int = 0) -> Chart:
         values=_values(files.get("values.yaml")),
         schema=files.get("values.schema.json") or None,
         files=tuple(Entry(path, content) for path, content in files.items() if not _is_subcharts(path)),
-        subcharts=tuple(_subcharts(files, depth)),
+        subcharts=subcharts,
+        largest_file=max((*lengths, *(subchart.largest_file for subchart in subcharts))),
+        unpacked=max(sum(lengths), *(subchart.unpacked for subchart in subcharts), 0),
     )
 
 

@@ -62,13 +62,20 @@ class RefusedCrd(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RecordFacts(msgspec.Struct, frozen=True, array_like=True):
-    """A release record: its size and upper bound, what every dependency adds ("" is the chart itself), a remedy."""
+    """A release record: its size and upper bound, what every dependency adds, and why it is large, if it is.
+
+    `shares` are the largest first.
+    """
 
     size: int
     upper_bound: int
-    shares: tuple[tuple[str, int], ...]
-    label: str = ""
-    hint: str = ""
+    shares: tuple[release.Share, ...]
+    cause: release.Cause | None = None
+
+    @property
+    def schema(self) -> int:
+        """What the schema of the chart itself adds."""
+        return sum(share.of("schema") for share in self.shares)
 
 
 class ReleaseFacts(msgspec.Struct, frozen=True, array_like=True):
@@ -108,21 +115,18 @@ def record_of(
 ) -> RecordFacts:
     """Predict the record of what Helm rendered; `given` is set on top of the chart's defaults, `parent` is the chart.
 
-    A record of fewer bytes than `remedy_from` needs no remedy, and to measure one costs another compression.
+    A record of fewer bytes than `remedy_from` needs no cause, and to measure one costs another compression.
     """
     record = release.record(parent, rendering, given, name=name, namespace=namespace)
     attribution = release.attribute(record, by_object=False)
-    shares = tuple((share.source, share.size) for share in attribution.shares)
-    if record.upper_bound < remedy_from:
-        return RecordFacts(record.size, record.upper_bound, shares)
-    label, hint = release.remedy(record, attribution)
-    return RecordFacts(record.size, record.upper_bound, shares, label, hint)
+    cause = release.cause(record, attribution) if record.upper_bound >= remedy_from else None
+    return RecordFacts(record.size, record.upper_bound, attribution.shares, cause)
 
 
 def objects_of(rendering: Rendering, chart: Chart) -> tuple[tuple[ObjectFacts, ...], tuple[RefusedCrd, ...]]:
     """Describe each object that Helm rendered, or has in a CRD file, and the CRD files that it refuses."""
-    rendered = (_described(one.data or {}, one.source, "manifest") for one in rendering.manifests)
-    hooks = (_described(one.data or {}, one.source, "hook") for one in rendering.hooks)
+    rendered = (described(one.data or {}, one.source, "manifest") for one in rendering.manifests)
+    hooks = (described(one.data or {}, one.source, "hook") for one in rendering.hooks)
     found, refused = [one for each in (*rendered, *hooks) for one in each], list[RefusedCrd]()
     for file in rendering.crds:
         read = _crds(_content(file, chart))
@@ -133,8 +137,8 @@ def objects_of(rendering: Rendering, chart: Chart) -> tuple[tuple[ObjectFacts, .
     return tuple(found), tuple(refused)
 
 
-def _described(data: Mapping[str, Any], source: str, origin: Origin) -> Iterator[ObjectFacts]:
-    """Describe an object, or each of a list: Helm sends them one by one."""
+def described(data: Mapping[str, Any], source: str = "", origin: Origin = "manifest") -> Iterator[ObjectFacts]:
+    """Describe an object, or each of a list: Helm and kustomize take it apart. `source` is the template."""
     return (_object(one, source, origin) for one in objects.flattened(data))
 
 

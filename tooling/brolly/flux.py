@@ -23,8 +23,6 @@ SOURCE_API: Final = "source.toolkit.fluxcd.io/v1"
 HELM_API: Final = "helm.toolkit.fluxcd.io/v2"
 KUSTOMIZATION: Final = "kustomization.yaml"
 INTERVAL: Final = "10m"
-# bytes of a ConfigMap's data: the API server's MaxSecretSize holds for both
-MAX_CONFIG_MAP: Final = 1 << 20
 MAX_NAME: Final = 100
 _RETRIES: Final = 3
 

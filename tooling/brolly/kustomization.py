@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 STRAY_KEY: Final = Rule("kustomize/stray-key", Severity.ERROR, "a value that reaches no release")
 VALUES_SHAPE: Final = Rule("kustomize/values-shape", Severity.ERROR, "a release's values that are no mapping")
-DEFAULTS_TOO_LARGE: Final = Rule(
-    "kustomize/defaults-too-large", Severity.ERROR, "a release's values are larger than a ConfigMap"
-)
 ALL_OFF: Final = Rule("kustomize/all-off", Severity.ERROR, "every dependency is switched off")
 WAITS_FOR_NOTHING: Final = Rule(
     "kustomize/waits-for-nothing", Severity.WARNING, "a release waits for one that is switched off"
@@ -47,7 +44,6 @@ UNKNOWN_FIELD: Final = Rule("kustomize/unknown-field", Severity.WARNING, "a fiel
 RULES: Final = (
     STRAY_KEY,
     VALUES_SHAPE,
-    DEFAULTS_TOO_LARGE,
     ALL_OFF,
     WAITS_FOR_NOTHING,
     UPSTREAM,
@@ -70,6 +66,7 @@ class FluxBundle:
 
     `files` is the kustomization's folder, sorted, names relative to it; `layer` the same as tar.gz; `charts` are the
     charts that are published beside it, byte for byte, each once; `enabled` are the keys of what is not switched off.
+    `releases` are the objects that were written for each of these, `resources` the author's.
     """
 
     files: tuple[Entry, ...] = field(repr=False)
@@ -77,6 +74,8 @@ class FluxBundle:
     artifact: Artifact = field(repr=False)
     charts: tuple[Artifact, ...] = field(repr=False)
     enabled: tuple[str, ...] = ()
+    releases: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
+    resources: tuple[KubeObject, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,11 @@ class _Additions:
 
     resources: tuple[Resource, ...] = ()
     patches: tuple[Patch, ...] = ()
+
+    @property
+    def objects(self) -> tuple[KubeObject, ...]:
+        """All objects of `resources/`."""
+        return tuple(described for resource in self.resources for described in resource.objects)
 
 
 def compile_bundle(
@@ -136,14 +140,15 @@ def compile_bundle(
     context = _Context(bundle, switched, data, settings, _charts_beside(switched, settings))
     releases = {component.key: _release_objects(context, component) for component in switched}
     added = _Additions(resources, patches)
-    found += (*_too_large(releases, switched, definition), *_additions_faults(bundle, releases, added))
+    found += tuple(_additions_faults(bundle, releases, added))
     if has_errors(found):
         return None, found
     files = _files(bundle, releases, added)
     layer = flux.layer(files)
     noted = _annotations(bundle, settings, inputs=inputs, lock=lock)
     artifact = flux.artifact(bundle.name, bundle.version, layer, noted)
-    return FluxBundle(files, layer, artifact, tuple(context.charts.values()), context.enabled), found
+    charts = tuple(context.charts.values())
+    return FluxBundle(files, layer, artifact, charts, context.enabled, releases, added.objects), found
 
 
 def switched_on(components: Sequence[Component], written: Mapping[str, Any]) -> tuple[Component, ...]:
@@ -362,28 +367,13 @@ def _source(context: _Context, component: Component) -> dict[str, Any]:
     return flux.oci_repository(component.key, url, digest, context.labels, chart=title, verify=dependency.verify)
 
 
-def _too_large(
-    releases: Mapping[str, Sequence[Mapping[str, Any]]], switched: Sequence[Component], definition: Document
-) -> Iterator[Finding]:
-    for component in switched:
-        _, defaults, _ = releases[component.key]
-        size = len(defaults["data"]["values.yaml"].encode())
-        if size > flux.MAX_CONFIG_MAP:
-            yield DEFAULTS_TOO_LARGE.finding(
-                f"the values of {component.key} have {size} bytes, a ConfigMap holds {flux.MAX_CONFIG_MAP}",
-                definition.location(component.dependency.route),
-                hint="keep large files in the chart, or in an object of resources/ that the chart refers to",
-            )
-
-
 def _additions_faults(
     bundle: Bundle, releases: Mapping[str, Sequence[Mapping[str, Any]]], added: _Additions
 ) -> Iterator[Finding]:
     made = [KubeObject.of(data) for objects in releases.values() for data in objects]
     reserved = [KubeObject.of(data) for data in _placeholders(bundle, releases)]
     yield from additions.clashes((*made, *reserved), added.resources)
-    theirs = [described for resource in added.resources for described in resource.objects]
-    yield from additions.without_match(added.patches, (*made, *theirs))
+    yield from additions.without_match(added.patches, (*made, *added.objects))
 
 
 def _placeholders(bundle: Bundle, releases: Iterable[str]) -> Iterator[dict[str, Any]]:

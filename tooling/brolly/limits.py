@@ -19,19 +19,20 @@ if TYPE_CHECKING:
     from brolly.findings import Location
 
 WARN_FROM: Final = 0.8
+QUANTITIES: Final = "write 800Ki, 1Mi or 819200"
 _QUANTITY: Final = re.compile(r"([1-9][0-9]{0,14})(Ki|Mi|Gi)?")
 _FACTORS: Final = {None: 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+
+
+_Text = Annotated[str, msgspec.Meta(title="Text", description="Bytes, or with Ki, Mi or Gi.")]
+_Bytes = Annotated[int, msgspec.Meta(title="Number", description="Bytes.", ge=1, lt=10**15)]
+_Quantity = Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]{0,14}(Ki|Mi|Gi)?$")] | _Bytes
 
 
 class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How a bundle or a workspace sets a limit in its long form."""
 
-    limit: Annotated[
-        str,
-        msgspec.Meta(
-            title="Limit", description="Bytes, or with Ki, Mi or Gi.", pattern="^[1-9][0-9]{0,14}(Ki|Mi|Gi)?$"
-        ),
-    ] = ""
+    limit: Annotated[_Quantity, msgspec.Meta(title="Limit", description="Bytes, or with Ki, Mi or Gi.")] = ""
     reason: Annotated[
         str, msgspec.Meta(title="Reason", description="Why more than the usual limit is accepted where this goes.")
     ] = ""
@@ -41,14 +42,22 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     ] = None
 
 
+# how a limit is set: bytes alone, or the long form
+Given = _Text | _Bytes | Setting
+
+
 @dataclass(frozen=True)
 class Limit:
-    """A limit: `bytes` that must not be passed, and the rules that speak of it. To be near is a warning at most."""
+    """A limit: `bytes` that must not be passed, and the rules that speak of it. To be near is a warning at most.
+
+    `is_fixed` says that who sets it has no setting for it: a reason does not help.
+    """
 
     name: str
     bytes: int
     too_large: Rule
     near: Rule
+    is_fixed: bool = False
 
 
 LOOSE: Final = Rule("size/no-reason", Severity.ERROR, "a limit that was loosened without a reason")
@@ -69,8 +78,8 @@ LARGE_MANIFEST: Final = Rule("size/oci-manifest", Severity.ERROR, "an OCI manife
 # TotalAnnotationSizeLimitB; helm's pkg/chart/loader/archive; source-controller's --helm-chart-max-size and
 # --helm-index-max-size; the 4 MiB that registries take of a manifest.
 RELEASE_RECORD: Final = Limit("release-record", 1 << 20, RELEASE_TOO_LARGE, RELEASE_NEAR_LIMIT)
-CHART_UNPACKED: Final = Limit("chart-unpacked", (100 << 20) - 1, LARGE_UNPACKED, LARGE_UNPACKED)
-CHART_FILE: Final = Limit("chart-file", 5 << 20, LARGE_FILE, LARGE_FILE)
+CHART_UNPACKED: Final = Limit("chart-unpacked", (100 << 20) - 1, LARGE_UNPACKED, LARGE_UNPACKED, is_fixed=True)
+CHART_FILE: Final = Limit("chart-file", 5 << 20, LARGE_FILE, LARGE_FILE, is_fixed=True)
 CHART_PACKAGE: Final = Limit("chart-package", 10 << 20, LARGE_PACKAGE, LARGE_PACKAGE)
 REPOSITORY_INDEX: Final = Limit("repository-index", 50 << 20, LARGE_INDEX, LARGE_INDEX)
 CONFIG_MAP: Final = Limit("config-map", 1 << 20, LARGE_CONFIG_MAP, LARGE_CONFIG_MAP)
@@ -114,7 +123,8 @@ RULES: Final = (
 class Measure:
     """Something that was measured: `bytes` is never less than it really is. `what` names it in a message.
 
-    `location` is what the author can edit, `label` stands there, `hint` says how to make it smaller.
+    `location` is what the author can edit, `label` stands there, `hint` says how to make it smaller. `is_vital` says
+    that nothing can be rendered, or installed, of what is over the table's limit.
     """
 
     limit: Limit
@@ -123,6 +133,7 @@ class Measure:
     location: Location | None = None
     label: str = ""
     hint: str = ""
+    is_vital: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,15 +145,21 @@ class Policy:
     def limit_of(self, limit: Limit) -> int:
         """Give the bytes that must not be passed."""
         setting = self.settings.get(limit.name)
-        return quantity(setting.limit) if setting and setting.limit else limit.bytes
+        held = quantity(setting.limit) if setting and setting.limit else limit.bytes
+        return min(held, limit.bytes) if limit.is_fixed else held
 
-    def severity_of(self, limit: Limit) -> Severity:
-        """Give what passing it means."""
+    def severity_of(self, limit: Limit, size: int = 0) -> Severity:
+        """Give what passing it means; `size` bytes that nobody takes are never less than the table says."""
         setting = self.settings.get(limit.name)
-        return setting.severity if setting and setting.severity else limit.too_large.severity
+        is_settled = limit.is_fixed and size > limit.bytes
+        return setting.severity if setting and setting.severity and not is_settled else limit.too_large.severity
 
 
-def policy(workspace: Mapping[str, str | Setting], bundle: Mapping[str, str | Setting]) -> Policy:
+# what holds where nobody set anything: the table
+USUAL: Final = Policy({})
+
+
+def policy(workspace: Mapping[str, Given], bundle: Mapping[str, Given]) -> Policy:
     """Merge a bundle's limits over the workspace's."""
     merged = {name: _long(setting) for name, setting in workspace.items()}
     for name, setting in bundle.items():
@@ -154,19 +171,19 @@ def policy(workspace: Mapping[str, str | Setting], bundle: Mapping[str, str | Se
     return Policy(merged)
 
 
-def _long(setting: str | Setting) -> Setting:
-    return Setting(limit=setting) if isinstance(setting, str) else setting
+def _long(setting: Given) -> Setting:
+    return setting if isinstance(setting, Setting) else Setting(limit=setting)
 
 
-def loosened(settings: Mapping[str, str | Setting]) -> Iterator[str]:
-    """Name the limits that were set above the table's, or made a warning, without a reason."""
+def loosened(settings: Mapping[str, Given], usual: Policy = USUAL) -> Iterator[str]:
+    """Name the limits that were set above what holds otherwise, or made a warning, without a reason."""
     table = {limit.name: limit for limit in LIMITS}
     for name, setting in settings.items():
         limit, long = table.get(name), _long(setting)
         if limit is None or long.reason.strip():
             continue
-        is_higher = is_quantity(long.limit) and quantity(long.limit) > limit.bytes
-        is_softer = long.severity is Severity.WARNING and limit.too_large.severity is Severity.ERROR
+        is_higher = is_quantity(long.limit) and quantity(long.limit) > usual.limit_of(limit)
+        is_softer = long.severity is Severity.WARNING and usual.severity_of(limit) is Severity.ERROR
         if is_higher or is_softer:
             yield name
 
@@ -182,7 +199,7 @@ def check(measures: Iterable[Measure], rules: Policy) -> Iterator[Finding]:
                 label=one.label,
                 hint=one.hint,
             )
-            yield msgspec.structs.replace(finding, severity=rules.severity_of(one.limit))
+            yield msgspec.structs.replace(finding, severity=rules.severity_of(one.limit, one.bytes))
         elif one.bytes >= limit * WARN_FROM:
             share = round(100 * one.bytes / limit)
             finding = one.limit.near.finding(
@@ -194,17 +211,23 @@ def check(measures: Iterable[Measure], rules: Policy) -> Iterator[Finding]:
             yield msgspec.structs.replace(finding, severity=Severity.WARNING)
 
 
-def quantity(text: str) -> int:
+def ends_it(measures: Iterable[Measure], rules: Policy) -> bool:
+    """Say whether something vital is over its limit: Helm would only say so once more, in other words."""
+    over = (one for one in measures if one.is_vital and one.bytes > max(one.limit.bytes, rules.limit_of(one.limit)))
+    return any(rules.severity_of(one.limit, one.bytes) is Severity.ERROR for one in over)
+
+
+def quantity(text: str | int) -> int:
     """Read bytes as Kubernetes writes them: `1048576`, `1024Ki`, `1Mi`; ValueError for anything else."""
-    match = _QUANTITY.fullmatch(text)
+    match = _QUANTITY.fullmatch(str(text))
     if match is None:
         raise ValueError(f"not a number of bytes: {text!r}")
     return int(match[1]) * _FACTORS[match[2]]
 
 
-def is_quantity(text: str) -> bool:
+def is_quantity(text: str | int) -> bool:
     """Say whether `quantity` can read it."""
-    return _QUANTITY.fullmatch(text) is not None
+    return _QUANTITY.fullmatch(str(text)) is not None
 
 
 def _size(size: int) -> str:

@@ -30,6 +30,15 @@ class Status(enum.StrEnum):
     FAILED = "failed"
 
 
+class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a share of a release record consists of, in bytes of the record."""
+
+    manifests: Annotated[int, _meta("Manifests", "What is rendered.")] = 0
+    hooks: Annotated[int, _meta("Hooks", "What is rendered, and run at an install or an upgrade.")] = 0
+    values: Annotated[int, _meta("Values", "Merged defaults, and what an overlay sets.")] = 0
+    files: Annotated[int, _meta("Files", "The chart's own templates, files and metadata; only of the parent.")] = 0
+
+
 class Size(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
     """A size that somebody limits."""
 
@@ -42,8 +51,17 @@ class Size(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     limit: Annotated[int, _meta("Limit", "What it must not pass, in bytes; 0: there is none.")] = 0
     release: Annotated[str, _meta("Release", "The release that it is of, if it is of one.")] = ""
     shares: Annotated[
-        dict[str, int], _meta("Shares", "What each dependency adds to it, in bytes, by key; `` is the bundle itself.")
+        dict[str, int],
+        _meta(
+            "Shares",
+            "What each dependency adds to it, in bytes, by key, or each subchart if it is the release of a dependency. "
+            "`` is the chart itself.",
+        ),
     ] = {}
+    split: Annotated[dict[str, Split], _meta("Split", "What each share consists of, by the same keys.")] = {}
+    schema: Annotated[
+        int, _meta("Schema", "What the schema of all values adds to it, in bytes, with `embedSchema: true`.")
+    ] = 0
 
 
 class BuiltArtifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from brolly import chart as charts
 from brolly import helm
-from brolly.archive import MAX_FILE, MAX_TOTAL, ArchiveError, Entry
+from brolly.archive import MAX_TOTAL, ArchiveError, Entry
 from brolly.chart import Chart, Requirement
 from brolly.definition import LocalChart
 from brolly.document import emit
@@ -31,13 +31,12 @@ if TYPE_CHECKING:
     from brolly.sources import Component, Settings, Sources
 
 AMBIGUOUS: Final = Rule("umbrella/ambiguous-chart", Severity.ERROR, "two packages of one name and version differ")
-TOO_LARGE: Final = Rule("umbrella/package-too-large", Severity.ERROR, "Helm refuses a file of this size in a chart")
 NULL: Final = Rule("umbrella/null-value", Severity.ERROR, "a null that Helm does not honour in an umbrella")
 UNREADABLE: Final = Rule("umbrella/unreadable", Severity.ERROR, "the compiled chart cannot be read")
 SHARED: Final = Rule("umbrella/shared-template", Severity.WARNING, "two charts define one named template differently")
 LONG_README: Final = Rule("umbrella/long-readme", Severity.WARNING, "a README that weighs on every release record")
 
-RULES: Final = (AMBIGUOUS, TOO_LARGE, NULL, UNREADABLE, SHARED, LONG_README)
+RULES: Final = (AMBIGUOUS, NULL, UNREADABLE, SHARED, LONG_README)
 
 README_LIMIT: Final = 2048
 _README_TAIL: Final = 120  # bytes kept for the line that says how many components are not listed
@@ -75,7 +74,6 @@ def compile_bundle(
     """
     found = (
         *_ambiguous(components, definition),
-        *_too_large(components, definition),
         *_nulls(components, values),
         *_shared_templates(components, definition),
         *_long_readme(sources),
@@ -242,16 +240,6 @@ def _ambiguous(components: Sequence[Component], definition: Document) -> Iterato
                 f"{component.locked.digest[:19]}): Helm would take either of them for both",
                 definition.location(component.dependency.route),
                 hint="take both from one repository, or give one of the charts another version",
-            )
-
-
-def _too_large(components: Sequence[Component], definition: Document) -> Iterator[Finding]:
-    for component in components:
-        if len(component.package) > MAX_FILE:
-            yield TOO_LARGE.finding(
-                f"the package of {component.key} has {len(component.package)} bytes, Helm reads {MAX_FILE} at most",
-                definition.location(component.dependency.route),
-                hint="give it a bundle of its own, or set `target: kustomize`",
             )
 
 

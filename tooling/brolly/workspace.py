@@ -16,7 +16,7 @@ import msgspec
 from brolly import limits
 from brolly.errors import UsageError, WorldError
 from brolly.findings import Finding, Location, Rule, Severity, printable
-from brolly.limits import CHART_FILE, CHART_UNPACKED, Setting
+from brolly.limits import CHART_FILE, CHART_UNPACKED, Given
 from brolly.sources import Settings, Sources
 from brolly.suggestions import did_you_mean
 
@@ -73,7 +73,7 @@ class WorkspaceShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         ),
     ] = {}
     limits: Annotated[
-        dict[str, str | Setting],
+        dict[str, Given],
         msgspec.Meta(
             title="Limits",
             description='Limits for all bundles, by name, such as `release-record = "800Ki"`. More than the usual '
@@ -155,7 +155,7 @@ def _config(table: dict[str, Any], path: Path) -> WorkspaceShape:
         if name not in limits.NAMES:
             raise UsageError(f"{path}: there is no limit {printable(name)!r}", hint=did_you_mean(name, limits.NAMES))
         if isinstance(setting, str) and not limits.is_quantity(setting):
-            raise UsageError(f"{path}: {printable(setting)!r} is no number of bytes", hint="write 800Ki or 1Mi")
+            raise UsageError(f"{path}: {printable(setting)!r} is no number of bytes", hint=limits.QUANTITIES)
     for name in limits.loosened(config.limits):
         raise UsageError(f"{path}: the limit of {name} is loosened without a reason", hint="add `reason`")
     _require_labels(config.labels, path)

@@ -150,5 +150,6 @@ def _facts(bundle: BundleReport) -> str:
     records = [size for size in bundle.sizes if size.name == "release-record"]
     if records:
         largest = max(records, key=lambda size: size.upper_bound)
-        facts.append(f"record {size_text(largest.upper_bound)} of {size_text(largest.limit)}")
+        schema = f" ({size_text(largest.schema)} are the schema)" if largest.schema else ""
+        facts.append(f"record {size_text(largest.upper_bound)} of {size_text(largest.limit)}{schema}")
     return ", ".join((*facts, bundle.artifacts[-1].digest))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from brolly.definition.shape import Target
     from brolly.document import Route
-    from brolly.limits import Setting
+    from brolly.limits import Given
     from brolly.versions import Constraint
 
 
@@ -82,7 +82,7 @@ class Bundle:
     version: str
     metadata: Mapping[str, Any]
     dependencies: tuple[Dependency, ...]
-    limits: Mapping[str, str | Setting] = field(default_factory=dict)
+    limits: Mapping[str, Given] = field(default_factory=dict)
     embeds_schema: bool = False
 
     @property

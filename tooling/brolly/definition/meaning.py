@@ -51,11 +51,19 @@ _DESCRIPTIVE: Final = (
 class Meaning:
     """Turns a well-shaped definition into a Bundle and collects what is wrong with its meaning."""
 
-    def __init__(self, document: Document, shape: BundleShape, folder: str, repositories: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        document: Document,
+        shape: BundleShape,
+        folder: str,
+        repositories: Mapping[str, str],
+        usual: limits.Policy,
+    ) -> None:
         self.document = document
         self.shape = shape
         self.folder = folder
         self.repositories = repositories
+        self.usual = usual
         self.found: list[Finding] = []
         self.warned: list[Finding] = []
 
@@ -276,9 +284,9 @@ class Meaning:
                     SHAPE,
                     f"{printable(setting)!r} is no number of bytes",
                     ("limits", name),
-                    "write 800Ki, 1Mi or 819200",
+                    limits.QUANTITIES,
                 )
-        for name in limits.loosened({name: setting for name, setting in settings.items() if name in limits.NAMES}):
+        for name in limits.loosened(settings, self.usual):
             self.error(
                 limits.LOOSE, f"the limit of {name} is loosened without a reason", ("limits", name),
                 f"write {name}: {{limit: ..., reason: why it may be more here}}",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from brolly import limits
 from brolly.definition.meaning import Meaning
 from brolly.definition.rules import SHAPE, UNKNOWN_FIELD
 from brolly.definition.shape import BundleShape, DependencyShape, ImportValue, Maintainer, Target, json_schema
@@ -20,17 +21,18 @@ if TYPE_CHECKING:
 
 
 def parse(
-    document: Document, *, folder: str, repositories: Mapping[str, str]
+    document: Document, *, folder: str, repositories: Mapping[str, str], usual: limits.Policy = limits.USUAL
 ) -> tuple[Bundle | None, tuple[Finding, ...]]:
     """Read a definition: the bundle, or every fault that it has.
 
-    `folder` is the bundle's folder relative to the workspace, `repositories` what `@name` stands for.
+    `folder` is the bundle's folder relative to the workspace, `repositories` what `@name` stands for, `usual` the
+    limits that hold without the bundle's own.
     """
     faults = tuple(_shape_faults(document))
     if faults:
         return None, faults
     shape = msgspec.convert(document.data, BundleShape)
-    reader = Meaning(document, shape, folder, repositories)
+    reader = Meaning(document, shape, folder, repositories, usual)
     bundle = reader.bundle()
     return (None if reader.found else bundle), (*reader.found, *reader.warned)
 
@@ -64,6 +66,8 @@ def shape_finding(document: Document, route: Route, keyword: str, message: str) 
             f"{name} is read as {_yaml_word(value)}, a text is expected", at, hint='put it in quotes: "..."'
         )
     hint = did_you_mean(value, tuple(Target)) if keyword == "enum" and isinstance(value, str) else ""
+    if route[:1] == ("limits",) and (len(route) == 2 or name == "limit"):
+        hint = limits.QUANTITIES
     return SHAPE.finding(f"{name}: {printable(message)}", at, hint=hint)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from brolly.limits import Setting
+from brolly.limits import Given
 from brolly.shapes import settled
 
 API_VERSION: Final = "brolly/v1alpha1"
@@ -153,10 +153,10 @@ class BundleShape(
     deprecated: Annotated[bool, _meta("Deprecated", "Says that the bundle should not be used any more.")] = False
     dependencies: Annotated[tuple[DependencyShape, ...], _meta("Dependencies", "The charts.", min_length=1)]
     limits: Annotated[
-        dict[str, Text | Setting],
+        dict[str, Given],
         _meta(
             "Limits",
-            "Limits by name, such as `release-record: 800Ki`. More than the usual limit needs a reason: "
+            "Limits by name, such as `release-record: 800Ki`. More than holds otherwise needs a reason: "
             "`{limit: 20Mi, reason: ...}`.",
         ),
     ] = {}

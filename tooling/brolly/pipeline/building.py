@@ -102,9 +102,12 @@ def _build(shop: Shop, draft: Draft, known: str) -> Built:
     shop.progress(draft.name, "checking")
     policy = limits.policy(shop.workspace.config.limits, wrote.bundle.limits)
     enabled, releases = releases_of(wrote, components, compiled.target)
+    measures = list(_measures(wrote, enabled, compiled.target, policy))
+    if limits.ends_it(measures, policy):
+        return _failed(shop, draft.found(limits.check(measures, policy)), known)
     answered = list(zip(releases, release_facts(shop, releases, policy), strict=True))
     forbidding = forbidding_global(wrote, components, compiled.target, answered)
-    measures = [*_measures(wrote, enabled, compiled.target), *_release_measures(wrote, answered)]
+    measures += _release_measures(wrote, answered)
     draft = draft.found(
         (
             *forbidding.values(),
@@ -115,8 +118,8 @@ def _build(shop: Shop, draft: Draft, known: str) -> Built:
     )
     draft = replace(draft, findings=tuple(_said_once(draft.findings)))
     if has_errors(draft.findings):
-        return _failed(shop, draft, known, tuple(sizes.reported(answered, policy)))
-    records = tuple(sizes.reported(answered, policy))
+        return _failed(shop, draft, known, tuple(sizes.reported(wrote, answered, policy)))
+    records = tuple(sizes.reported(wrote, answered, policy))
     return Built(draft, _outcome(shop, draft, wrote, components, compiled, records, known))
 
 
@@ -190,13 +193,16 @@ def _checked(
         )
 
 
-def _measures(wrote: Authored, components: Sequence[Component], target: Compiled) -> Iterator[limits.Measure]:
+def _measures(
+    wrote: Authored, components: Sequence[Component], target: Compiled, policy: limits.Policy
+) -> Iterator[limits.Measure]:
     if isinstance(target, umbrella.Umbrella):
-        yield from sizes.of_umbrella(wrote, target.package)
+        yield from sizes.of_umbrella(wrote, components, target)
         yield from sizes.of_artifacts(wrote, (target.artifact,))
     else:
         yield from sizes.of_components(wrote, components)
         yield from sizes.of_artifacts(wrote, (*target.charts, target.artifact))
+        yield from sizes.of_flux_bundle(wrote, target, policy)
 
 
 def _release_measures(wrote: Authored, answered: Sequence[tuple[Release, ReleaseFacts]]) -> Iterator[limits.Measure]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import msgspec
 
-from brolly import workspace
+from brolly import limits, workspace
 from brolly.errors import BrollyError
 from brolly.findings import Finding, has_errors, in_order
 from brolly.sources import LOCK, Sources
@@ -126,10 +126,11 @@ def read(shop: Shop, name: str) -> Draft:
     shop.progress(name, "reading")
     space = shop.workspace
     sources, found = workspace.read_sources(space, name)
-    wrote, faults = authored.read(name, sources, space.config.repositories)
+    usual = limits.policy({}, space.config.limits)
+    wrote, faults = authored.read(name, sources, space.config.repositories, usual)
     if wrote and (outside := authored.outside(wrote)):
         sources, found = workspace.read_sources(space, name, outside)
-        wrote, faults = authored.read(name, sources, space.config.repositories)
+        wrote, faults = authored.read(name, sources, space.config.repositories, usual)
     # a file that is there and cannot be read has been said: it is not missing
     unread = {finding.location.path for finding in found if finding.location}
     faults = tuple(fault for fault in faults if not (fault.location and _is_below(fault.location.path, unread)))

@@ -6,20 +6,21 @@ subcharts only what they render, and their defaults. Source: helm v4.2.3 pkg/rel
 pkg/storage/driver/util.go; real records judge it in tests.
 """
 
-from brolly.release.attribution import LIMIT, Attribution, Portion, Share, attribute, largest, measure, remedy
+from brolly.release.attribution import LIMIT, Attribution, Cause, Portion, Share, attribute, cause, measure, remedy
 from brolly.release.sizes import Record, record, without
 from brolly.release.storing import Parent, Part, parent
 
 __all__ = [
     "LIMIT",
     "Attribution",
+    "Cause",
     "Parent",
     "Part",
     "Portion",
     "Record",
     "Share",
     "attribute",
-    "largest",
+    "cause",
     "measure",
     "parent",
     "record",

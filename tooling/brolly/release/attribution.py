@@ -21,13 +21,17 @@ LIMIT: Final = RELEASE_RECORD.bytes
 # bytes, and how many such pieces of a group are compressed
 _PIECE: Final = 8 << 10
 _PIECES: Final = 12
+# what makes this part of a share, one of so many, is worth to be named before the rest
+_MAKES_IT: Final = 3
+_KINDS: Final = {"frame": "files", "schema": "files", "given": "values"}
 
 
 @dataclass(frozen=True)
 class Share:
     """What one source adds to a record; `source` is a dependency's key, "" for the chart itself.
 
-    `manifests`, `hooks`, `values` and `files` count bytes of JSON; `size` is its part of the record's size, estimated.
+    `manifests`, `hooks`, `values` and `files` count bytes of JSON; `size` is its part of the record's size, estimated,
+    and `sizes` tells by what (as a Part does), the largest first.
     """
 
     source: str
@@ -36,6 +40,19 @@ class Share:
     values: int = 0
     files: int = 0
     size: int = 0
+    sizes: tuple[tuple[str, int], ...] = ()
+
+    def of(self, *whats: str) -> int:
+        """Give the part of the record's size that some of it takes."""
+        return sum(size for what, size in self.sizes if what in whats)
+
+    @property
+    def split(self) -> dict[str, int]:
+        """Its part of the record's size: manifests, hooks, values and files."""
+        found = dict.fromkeys(("manifests", "hooks", "values", "files"), 0)
+        for what, size in self.sizes:
+            found[_KINDS.get(what, what)] += size
+        return found
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,24 @@ class Portion:
     name: str
     json: int
     size: int
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What makes a record large: the largest share, the template that adds most to it, and what it saves to go without.
+
+    `what` is what of it would go: `given` (values), `schema`, or "" for all.
+    """
+
+    share: Share
+    what: str = ""
+    template: str = ""
+    saving: int = 0
+
+    @property
+    def source(self) -> str:
+        """The key of the dependency, "" for the chart itself."""
+        return self.share.source
 
 
 @dataclass(frozen=True)
@@ -72,20 +107,33 @@ def attribute(record: Record, *, by_object: bool = True) -> Attribution:
 
 def measure(record: Record, attribution: Attribution, title: str, place: Callable[[str], Location]) -> Measure:
     """Measure a record by its upper bound. `title` names the release; `place` gives where a source is declared."""
-    label, hint = remedy(record, attribution)
+    found = cause(record, attribution)
+    label, hint = remedy(found)
     what = f"the release record of {title}, at most,"
-    return Measure(RELEASE_RECORD, record.upper_bound, what, place(largest(attribution).source), label, hint)
+    return Measure(RELEASE_RECORD, record.upper_bound, what, place(found.source), label, hint)
 
 
-def largest(attribution: Attribution) -> Share:
-    """Give the dependency that adds most; the chart itself if there is none."""
-    return next((share for share in attribution.shares if share.source), attribution.shares[0])
+def cause(record: Record, attribution: Attribution) -> Cause:
+    """Find what makes a record large, and measure what it saves to go without."""
+    most = attribution.shares[0]
+    # values are rendered too, mostly
+    what = next((one for one in ("given", "schema") if most.of(one) * _MAKES_IT >= most.size), "")
+    sizes: dict[str, int] = {}
+    for part in record.parts:
+        if part.source == most.source and part.template:
+            sizes[part.template] = sizes.get(part.template, 0) + len(part.json)
+    template = max(sizes, key=lambda name: (sizes[name], name), default="")
+    return Cause(most, what, template, record.size - without(record, most.source, what).size)
 
 
-def remedy(record: Record, attribution: Attribution) -> tuple[str, str]:
-    """Say in words what the largest dependency adds, and what to do about it, with the saving measured."""
-    most = largest(attribution)
-    return f"{_shown(most.size)} of it come from here{_mostly(most)}", _remedy(record, most)
+def remedy(found: Cause, release: str = "") -> tuple[str, str]:
+    """Say in words what the largest share adds, and what to do about it, with the saving.
+
+    `release` is the key of the dependency that the release is of, "" if it is of a whole umbrella.
+    """
+    origin = f"its subchart {found.source}" if release and found.source else "here"
+    label = f"{_shown(found.share.size)} of it come from {origin}{_mostly(found.share)}"
+    return label, _release_remedy(found, release) if release else _umbrella_remedy(found)
 
 
 def _by_source(record: Record) -> Record:
@@ -130,9 +178,14 @@ def _share(source: str, parts: Iterable[Part], costs: Mapping[Part, int]) -> Sha
     lengths: dict[str, int] = {}
     for part in parts:
         if part.source == source:
-            what = "files" if part.what == "frame" else part.what
+            what = _KINDS.get(part.what, part.what)
             lengths[what] = lengths.get(what, 0) + len(part.json)
-    return Share(source, **lengths, size=sum(cost for group, cost in costs.items() if group.source == source))
+    sizes: dict[str, int] = {}
+    for group, cost in costs.items():
+        if group.source == source:
+            sizes[group.what] = sizes.get(group.what, 0) + cost
+    largest_first = sorted(sizes.items(), key=lambda one: (-one[1], one[0]))
+    return Share(source, **lengths, size=sum(sizes.values()), sizes=tuple(largest_first))
 
 
 def _portions(record: Record, costs: Mapping[Part, int], by: Callable[[Part], str]) -> tuple[Portion, ...]:
@@ -147,16 +200,42 @@ def _portions(record: Record, costs: Mapping[Part, int], by: Callable[[Part], st
 
 
 def _mostly(share: Share) -> str:
-    kinds = {"manifests": share.manifests, "hooks": share.hooks, "values": share.values, "files": share.files}
-    kind, most = max(kinds.items(), key=lambda item: item[1])
-    return f", mostly {kind}" if most * 3 > sum(kinds.values()) * 2 else ""
+    kinds = sorted(share.split.items(), key=lambda item: -item[1])
+    if kinds[0][1] * 3 > share.size * 2:
+        return f", mostly {kinds[0][0]}"
+    return ": " + ", ".join(f"{_shown(size)} {kind}" for kind, size in kinds if size * 20 > share.size)
 
 
-def _remedy(record: Record, largest: Share) -> str:
-    if not largest.source:
-        return "take out what no release needs of the bundle's own templates and files: each record holds them"
-    saving = _shown(record.size - without(record, largest.source).size)
-    return f"move {largest.source} to a bundle of its own (-{saving}), or set `target: kustomize`: a record per release"
+def _umbrella_remedy(found: Cause) -> str:
+    saving = _shown(found.saving)
+    if found.what == "schema":
+        return f"remove `embedSchema: true` (-{saving}): dist/ holds the schema, for people and for editors"
+    if found.what == "given":
+        return _shorter_values(found.source, saving)
+    if not found.source:
+        return (
+            f"take out what no release needs of the bundle's own templates and files (-{saving} without any): each "
+            "record holds them, and of a chart in charts/ only what it renders"
+        )
+    return f"move {found.source} to a bundle of its own (-{saving}), or set `target: kustomize`: a record per release"
+
+
+def _release_remedy(found: Cause, release: str) -> str:
+    saving = _shown(found.saving)
+    if found.what == "given":
+        return _shorter_values(found.source or release, saving)
+    if not found.source and 2 * found.share.split["files"] > found.share.size:
+        return (
+            f"leave out of {release} what no release needs, with .helmignore if it is yours: a record holds its files"
+        )
+    if not found.source:
+        return f"switch off by values what nobody uses of {release}, or take a smaller chart: it has its own record now"
+    return f"switch {found.source} off in the values of {release} (-{saving}), and make it a dependency of its own"
+
+
+def _shorter_values(owner: str, saving: str) -> str:
+    whose = f"the values of {owner}" if owner else "these values"
+    return f"shorten {whose} (-{saving}): what is large belongs into an object that they name, or into an image"
 
 
 def _shown(size: int) -> str:

@@ -48,9 +48,9 @@ def record(parent: Parent, rendering: Rendering, user: Mapping[str, Any], *, nam
     return _of(name, namespace, tuple(storing.parts(parent, rendering, user, name, namespace)))
 
 
-def without(record: Record, source: str) -> Record:
-    """Predict the record without one dependency, to say what a remedy saves."""
-    kept = tuple(part for part in record.parts if part.source != source)
+def without(record: Record, source: str, what: str = "") -> Record:
+    """Predict the record without one dependency, or without something of it, to say what a remedy saves."""
+    kept = tuple(part for part in record.parts if part.source != source or (what and part.what != what))
     return _of(record.name, record.namespace, kept)
 
 

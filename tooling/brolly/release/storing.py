@@ -16,12 +16,13 @@ from brolly import document, helm, values
 from brolly.archive import read_tar_gz
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from brolly.chart import Chart, Requirement
     from brolly.rendering import Hook, Manifest, Rendering
 
-What = Literal["manifests", "hooks", "values", "files", "frame"]
+# `given` are values on top of the chart's own, `schema` is the parent's
+What = Literal["manifests", "hooks", "values", "given", "files", "schema", "frame"]
 _ZERO_TIME: Final = "0001-01-01T00:00:00Z"
 _BOM: Final = b"\xef\xbb\xbf"
 # any time does: what counts is its length, and that its digits hardly compress
@@ -48,6 +49,7 @@ class Parent:
 
     chart: Chart = field(repr=False)
     before_values: bytes = field(repr=False)
+    schema: bytes = field(repr=False)
     after_values: bytes = field(repr=False)
     has_values: bool = True
 
@@ -61,12 +63,12 @@ def parent(chart: Chart, package: bytes) -> Parent:
     others = [_file(file) for file in files if _is_other(file["name"], chart)]
     before = {"lock": _lock(by_name), "templates": templates or None}
     after = {
-        "schema": _base64(schema["data"]) if schema else None,
         "schemamodtime": schema["modtime"] if schema else _ZERO_TIME,
         "files": others or None,
         "modtime": by_name["Chart.yaml"]["modtime"],
     }
-    return Parent(chart, _inside(before), _inside(after), "values.yaml" in by_name)
+    encoded = _json(_base64(schema["data"]) if schema else None)
+    return Parent(chart, _inside(before), encoded, _inside(after), "values.yaml" in by_name)
 
 
 def parts(parent: Parent, rendering: Rendering, user: Mapping[str, Any], name: str, namespace: str) -> Iterator[Part]:
@@ -78,9 +80,11 @@ def parts(parent: Parent, rendering: Rendering, user: Mapping[str, Any], name: s
     yield Part(parent.before_values, "files")
     yield Part(b',"values":')
     yield from _values(parent, defaults, needs)
+    yield Part(b',"schema":' + parent.schema, "schema")
     yield Part(b"," + parent.after_values + b"}", "files")
     if user:
-        yield Part(b',"config":' + _json(_go(user)), "values")
+        yield Part(b',"config":')
+        yield from _by_key(user, "given", _keys(parent, needs))
     if rendering.manifests:
         yield Part(b',"manifest":"')
         yield from (_manifest(manifest) for manifest in rendering.manifests)
@@ -139,12 +143,19 @@ def _values(parent: Parent, defaults: Mapping[str, Any], needs: Iterable[Require
     if not parent.has_values and needs is None:
         yield Part(b"null")
         return
-    keys = {need.key for need in needs or ()} | {subchart.name for subchart in parent.chart.subcharts}
+    yield from _by_key(defaults, "values", _keys(parent, needs))
+
+
+def _by_key(table: Mapping[str, Any], what: What, keys: Collection[str]) -> Iterator[Part]:
     comma = b"{"
-    for key in sorted(defaults):
-        yield Part(comma + _json(key) + b":" + _json(_go(defaults[key])), "values", key if key in keys else "")
+    for key in sorted(table):
+        yield Part(comma + _json(key) + b":" + _json(_go(table[key])), what, key if key in keys else "")
         comma = b","
-    yield Part(b"}" if defaults else b"{}")
+    yield Part(b"}" if table else b"{}")
+
+
+def _keys(parent: Parent, needs: Iterable[Requirement] | None) -> set[str]:
+    return {need.key for need in needs or ()} | {subchart.name for subchart in parent.chart.subcharts}
 
 
 def _manifest(manifest: Manifest) -> Part:
