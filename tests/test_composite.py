@@ -506,6 +506,16 @@ def test_a_chart_that_fails_for_another_reason_does_not_forbid_global(schema: An
     assert one(schema, defaults).forbidding() == []
 
 
+ASKING: Final = {"properties": {"global": {"required": ["x"], "properties": {"x": {"type": "integer"}}}}}
+
+
+@pytest.mark.parametrize("handed", [{}, {"global": {"x": 1}}, {"global": {"x": "one"}}])
+def test_a_chart_that_asks_for_something_in_global_does_not_forbid_it(handed: dict[str, Any]) -> None:
+    bundle = one(ASKING, {}, condition="a.enabled")._replace(values={"a": {"enabled": False}, **handed})
+    assert bundle.forbidding() == []
+    assert helm_refuses(bundle.packed(None), {"a": {"enabled": True}, "global": {"x": 1}}) == ""
+
+
 def test_whether_global_is_refused_is_asked_with_the_bundles_values() -> None:
     strict = {"if": {"properties": {"n": {"const": 1}}}, "then": {"maxProperties": 1}}
     assert len(one(strict, {"n": 1}).forbidding()) == 1

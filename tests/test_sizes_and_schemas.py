@@ -204,9 +204,15 @@ def test_a_limit_is_loosened_with_a_reason_only(helm: Workspace) -> None:
 
 
 TEXT: Final = {"type": "string"}
+DOUBLING: Final = {
+    "$ref": "#/$defs/a17",
+    "$defs": {"a0": {}, **{f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n - 1}"}] * 2} for n in range(1, 18)}},
+}
 REFERENCES: Final[Mapping[str, tuple[Any, str]]] = {
     "remote": ({"$ref": "https://schemas.example/x.json"}, "values/remote-schema"),
-    "a file of the host": ({"$ref": "file:///etc/passwd"}, "values/remote-schema"),
+    "of an unknown draft": ({"$schema": "http://json-schema.org/draft-03/schema#"}, "values/remote-schema"),
+    "a file of the host": ({"$ref": "file:///etc/passwd"}, "values/broken-schema"),
+    "a file of the chart": ({"$ref": "defs.json"}, "values/broken-schema"),
     "of itself": ({"$ref": "#"}, "values/broken-schema"),
     "in circles": (
         {"properties": {"greeter": {"$ref": "#/$defs/a"}, "greeting": {"$ref": "#/$defs/a"}}}
@@ -231,6 +237,53 @@ def test_a_schema_with_odd_references_is_a_finding_with_a_place(case: str, targe
     assert found == (
         [Said("a-chart", code, "bundle.yaml:6:5"), Said("own", code, "values.schema.json:1:1")] if code else []
     )
+
+
+@pytest.mark.parametrize("target", [UMBRELLA, KUSTOMIZE])
+def test_a_schema_that_multiplies_stops_nobody(target: str, helm: Workspace) -> None:
+    chart = local_chart(**{"values.schema.json": json.dumps(DOUBLING)})
+    helm.bundle("app", chart, target=target, dependencies=[local()])
+    assert said(checked(helm)) == [Said("app", "values/left-out-schema", "bundle.yaml:6:5")]
+
+
+def test_a_schema_elsewhere_hides_nothing_of_what_helm_would_install(helm: Workspace) -> None:
+    remote = {"properties": {"size": {"$ref": "https://schemas.example/x.json"}}}
+    charts = {
+        **local_chart("seen", **{"values.schema.json": json.dumps({"properties": {"size": {"type": "integer"}}})}),
+        **local_chart("unseen", **{"values.schema.json": json.dumps(remote)}),
+        "overlays/eu.yaml": "seen: {size: 2}\n",
+        "overlays/us.yaml": "seen: {size: two}\n",
+    }
+    for target in (UMBRELLA, KUSTOMIZE):
+        helm.bundle(target, charts, target=target, dependencies=[local("seen"), local("unseen")])
+    helm.good("lock")
+    done = helm.run("build", "--output", "json")
+    for bundle in done.json["bundles"]:
+        named = bundle["name"]
+        assert [one for one in said(done) if one.bundle == named] == [
+            Said(named, "values/remote-schema", "bundle.yaml:7:5"),
+            Said(named, "values/schema", "overlays/us.yaml:1:14"),
+        ]
+        measured = {size.get("values", "defaults") for size in bundle["sizes"] if size["name"] == "release-record"}
+        assert {"defaults", "eu"} <= measured
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"maxProperties": 1}, {"not": {"required": ["global"]}}, {"properties": {"global": False}}],
+    ids=json.dumps,
+)
+def test_a_chart_that_refuses_global_in_any_way_is_one_finding(schema: Any, helm: Workspace) -> None:
+    chart = local_chart(**{"values.schema.json": json.dumps(schema)})
+    helm.bundle("app", chart, dependencies=[local()])
+    assert said(checked(helm)) == [Said("app", "values/forbids-global", "bundle.yaml:6:5")]
+
+
+@pytest.mark.parametrize("target", [UMBRELLA, KUSTOMIZE])
+def test_an_empty_schema_is_a_fault_of_its_chart(target: str, helm: Workspace) -> None:
+    chart = local_chart(**{"values.schema.json": ""})
+    helm.bundle("app", chart, target=target, dependencies=[local()])
+    assert said(checked(helm)) == [Said("app", "values/broken-schema", "bundle.yaml:6:5")]
 
 
 @pytest.mark.parametrize(("target", "code"), [(UMBRELLA, "values/unknown-key"), (KUSTOMIZE, "values/overlay-key")])

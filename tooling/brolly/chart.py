@@ -136,7 +136,7 @@ def read_files(entries: Iterable[Entry], *, depth: int = 0) -> Chart:
         metadata=metadata,
         requirements=tuple(_requirement(fields) for fields in metadata.get("dependencies") or ()),
         values=_values(files.get("values.yaml")),
-        schema=files.get("values.schema.json") or None,
+        schema=files.get("values.schema.json"),
         files=tuple(Entry(path, content) for path, content in files.items() if not _is_subcharts(path)),
         subcharts=tuple(_subcharts(files, depth)),
     )

@@ -32,6 +32,18 @@ LEFT_OUT: Final = Rule("values/left-out-schema", Severity.WARNING, "a schema tha
 
 RULES: Final = (FORBIDS_GLOBAL, LEFT_OUT)
 
+# what may be said of a `global` that is there and could be another
+_ASKING: Final = {
+    "required",
+    "minProperties",
+    "dependencies",
+    "dependentRequired",
+    "anyOf",
+    "oneOf",
+    "if",
+    "const",
+    "enum",
+}
 _UNDECIDABLE: Final = "what switches its chart may come from another one (import-values, global)"
 
 
@@ -226,7 +238,7 @@ def forbidding_global(
     """Find the components that refuse `global`, by their keys; `written` is what values.yaml of an umbrella holds."""
     found = {}
     for component in components:
-        refusal = _refusal_of_global(component, written.get(component.key))
+        refusal = _refusal_of_global(component, written)
         if refusal:
             found[component.key] = FORBIDS_GLOBAL.finding(
                 f"{printable(component.chart.name)} refuses `global`, which Helm adds to the values of every subchart "
@@ -237,18 +249,26 @@ def forbidding_global(
     return found
 
 
-def _refusal_of_global(component: Component, own: Any) -> str:
+def _refusal_of_global(component: Component, written: Mapping[str, Any]) -> str:
     """Say what a chart has against `global`, by its own values with and without it; empty if nothing."""
-    schema = component.chart.schema
+    schema, key = component.chart.schema, component.key
     if not schema:
         return ""
     try:
+        own = written.get(key)
         table = values.effective(component.chart, own if isinstance(own, dict) else {})[0].values
         if GLOBAL in table:
             return ""
-        found = schemas.judge(schema, {**table, GLOBAL: {}})
+        handed = values.for_release({key: {}, GLOBAL: written.get(GLOBAL, {})}, key)
+        found = schemas.judge(schema, {**table, **handed})
         before = schemas.judge(schema, table) if found else ()
-        new = [one for one in found if one not in before]
     except (values.ValuesError, schemas.SchemaFault):
         return ""  # a fault of its own, found where values are judged
+    new = [one for one in found if one not in before and not _asks_for_more(one)]
     return f"{'.'.join(map(str, new[0].route)) or 'its values'}: {new[0].message}" if new else ""
+
+
+def _asks_for_more(violation: schemas.Violation) -> bool:
+    """Say whether another `global` could mend it."""
+    inside = len(violation.route) > 1 or violation.keyword in _ASKING
+    return violation.route[:1] == (GLOBAL,) and inside

@@ -70,11 +70,15 @@ class Budget:
 
 
 class RemoteReference(SchemaFault):
-    """A reference to another document: Helm would fetch it, or read it from the host, whenever it renders."""
+    """A reference to another document: Helm would fetch it, or read it from the host, whenever it renders.
 
-    def __init__(self, reference: str, route: Route = ()) -> None:
+    `is_fetched` says which: what is at a web address may be there for those who install.
+    """
+
+    def __init__(self, reference: str, address: str, route: Route = ()) -> None:
         super().__init__(f"refers to another document: {reference[:200]}", route)
         self.reference = reference
+        self.is_fetched = urlsplit(address).scheme in {"http", "https"}
 
 
 @dataclass(eq=False)
@@ -279,7 +283,7 @@ def draft_of(schema: Any, fallback: int, pointer: str) -> int:
         case "urn":
             return fallback  # unresolved, Helm reads it as the schema `true`
         case "http" | "https" | "file":
-            raise RemoteReference(named, route)
+            raise RemoteReference(named, address, route)
         case _:
             raise SchemaFault(f"unknown draft: {named[:200]}", route)
 

@@ -153,7 +153,7 @@ class _Lowering:
         if content is not None:
             return self.document(address, content)
         if urlsplit(address).scheme in {"http", "https", "file"}:
-            raise RemoteReference(reference, route)
+            raise RemoteReference(reference, address, route)
         raise SchemaFault(f"not a reference: {reference[:200]}", route)
 
     def run(self, document: Document) -> Any:
