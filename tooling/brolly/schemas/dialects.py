@@ -248,8 +248,13 @@ def route_of(pointer: str) -> Route:
     return tuple(int(part) if part.isdecimal() else part for part in _parts(pointer))
 
 
+def named(part: str) -> str:
+    """Decode one part of a JSON pointer."""
+    return part.replace("~1", "/").replace("~0", "~")
+
+
 def _parts(pointer: str) -> list[str]:
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    return [named(part) for part in pointer.split("/")[1:]]
 
 
 def found_at(content: Any, pointer: str, route: Route) -> Any:
