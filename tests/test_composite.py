@@ -641,7 +641,8 @@ def test_under_kustomize_the_composite_refuses_only_what_helm_refuses_of_a_relea
         instance, _ = values.effective(component.chart, values.for_release(given_values, key))
         refused = is_refused(composite.content, {key: instance.values})
         verdict = any(is_refused(one.chart.schema or b"{}", one.values) for one in instance.walk())
-        assert verdict or not is_refused(relaxed.content, {key: given_values.get(key, {})})
+        part = {name: given_values[name] for name in (key, "global") if name in given_values}
+        assert verdict or not is_refused(relaxed.content, part)
         if refused or (composite is not relaxed and not any(item.path[0] == key for item in composite.left_out)):
             assert refused == verdict
 

@@ -11,6 +11,8 @@ import tarfile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
 
 from brolly import schemas, values
 from workspaces import Run, Workspace, local, local_chart
@@ -264,6 +266,7 @@ def test_a_schema_elsewhere_hides_nothing_of_what_helm_would_install(helm: Works
             Said(named, "values/remote-schema", "bundle.yaml:7:5"),
             Said(named, "values/schema", "overlays/us.yaml:1:14"),
         ]
+        assert "kind: ConfigMap" in helm.run("render", named).out
         measured = {size.get("values", "defaults") for size in bundle["sizes"] if size["name"] == "release-record"}
         assert {"defaults", "eu"} <= measured
 
@@ -376,3 +379,26 @@ def test_the_schema_in_dist_judges_an_overlay_as_helm_does(helm: Workspace) -> N
     refused = {(one.bundle, one.place.split(":")[0]) for one in said(done) if one.code == "values/schema"}
     assert refused == {(target, f"overlays/{number}.yaml") for target, number, is_refused in judged if is_refused}
     assert [is_refused for _, _, is_refused in judged].count(True) == 10
+
+
+@pytest.mark.parametrize("target", [UMBRELLA, KUSTOMIZE])
+def test_an_editor_with_the_schema_in_dist_takes_what_check_takes(target: str, helm: Workspace) -> None:
+    schema = {"required": ["greeting", "host"], "properties": {"greeting": TEXT, "host": TEXT}}
+    chart = local_chart(**{"values.schema.json": json.dumps(schema)})
+    files = {"values.yaml": "greeter: {host: here}\n", "overlays/eu.yaml": "greeter: {name: x, global: {a: 1}}\n"}
+    embed = {"embedSchema": True} if target == UMBRELLA else {}
+    helm.bundle("app", {**chart, **files}, target=target, dependencies=[local()], **embed)
+    assert said(checked(helm)) == []
+    content = (helm.dist / "app-1.0.0.values.schema.json").read_bytes()
+    editor = Draft202012Validator(json.loads(content), registry=registry(json.loads(content)))
+    for part in ({}, {"greeter": {"name": "x"}}, {"greeter": {"host": None}}, {"greeter": {"global": {"x": 1}}}):
+        assert list(editor.iter_errors(part)) == []
+    assert [list(error.path) for error in editor.iter_errors({"greeter": {"greeting": 1}})] == [["greeter", "greeting"]]
+    if target == UMBRELLA:
+        assert in_package(helm, "app", "values.schema.json") == content
+
+
+def registry(schema: Any) -> Registry[Any]:
+    """Give what a schema holds under addresses of its own."""
+    resources = [(inner["$id"], Resource.from_contents(inner)) for inner in schema["$defs"].values()]
+    return Registry().with_resources(resources)

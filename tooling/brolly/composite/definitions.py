@@ -68,7 +68,7 @@ class _Rewriting:
     document: dialects.Document
     address: str
     names: dict[str, str] = field(default_factory=dict)
-    targets: set[str] = field(default_factory=set)
+    targets: dict[str, set[str]] = field(default_factory=dict)
     moves: dict[str, relaxing.Move] = field(default_factory=dict)
 
     @classmethod
@@ -81,30 +81,37 @@ class _Rewriting:
     def run(self, provided: frozenset[str] | None) -> dict[str, Any]:
         """Give the schema under its new address."""
         dict(self._references())  # reads what references lead to, wherever that is
-        for resource in self.document.resources.values():
-            self.targets.update(resource.anchors[name] for name in resource.dynamic)
         found = {pointer: self._at(pointer) for pointer in sorted(self.document.collected)}
         nodes = [
             relaxing.Node(pointer, schema, self.document.resource_at(pointer).draft)
             for pointer, schema in found.items()
             if isinstance(schema, dict)
         ]
-        for node in nodes:
-            self.moves.update(relaxing.moves(node, self.targets, is_relaxed=provided is not None))
+        self._plan(nodes, is_relaxed=provided is not None)
         for (pointer, keyword), text in dict(self._references()).items():
             known = provided is None or text.startswith(("#", self.address))
             found[pointer][keyword] = text if known else _UNRESOLVED
         for pointer, resource in self.document.resources.items():
             if pointer:
                 _set_address(found[pointer], resource.draft, self._name(pointer))
-        if provided is not None:
-            for pointer in (pointer for pointer, schema in found.items() if schema is False and pointer):
+        for pointer in found if provided is not None else ():
+            if found[pointer] is False:
                 self._replace(pointer, {"type": "null"})
         for node in nodes:
             relaxing.move(node, self.moves)
             if provided is not None:
                 relaxing.relax(node, provided)
         return self._root()
+
+    def _plan(self, nodes: list[relaxing.Node], *, is_relaxed: bool) -> None:
+        """Say what moves."""
+        if is_relaxed:
+            relaxing.require_no_circle(nodes, self.targets)
+        # any of its anchors may be what a dynamic reference comes to
+        dynamic = {one.anchors[name] for one in self.document.resources.values() for name in one.dynamic}
+        targets = dynamic.union(*self.targets.values())
+        for node in nodes:
+            self.moves.update(relaxing.moves(node, targets, is_relaxed=is_relaxed))
 
     def _replace(self, pointer: str, schema: dict[str, Any]) -> None:
         parent, _, last = pointer.rpartition("/")
@@ -152,7 +159,7 @@ class _Rewriting:
             resource = self.document.resource_of(address)
             if resource is None:
                 return f"{_foreign(address)}#{fragment}" if fragment else _foreign(address)
-            self._collect(resource, dialects.unquoted(fragment, pointer))
+            self._collect(resource, dialects.unquoted(fragment, pointer), pointer)
         except ValueError:
             return reference
         if fragment.startswith("/"):
@@ -169,10 +176,10 @@ class _Rewriting:
             return fragment
         return quote(now.removeprefix(relaxing.followed(resource.pointer, self.moves)), safe="/~$:@!&'()*+,;=")
 
-    def _collect(self, resource: dialects.Resource, name: str) -> None:
+    def _collect(self, resource: dialects.Resource, name: str, pointer: str) -> None:
         """Read what a reference leads to outside the places where a draft keeps schemas."""
         at = resource.anchors.get(name, resource.pointer + name)
-        self.targets.add(at)
+        self.targets.setdefault(pointer, set()).add(at)
         schema = self._at(at)
         around = self.document.resource_at(at)
         dialects.collect(self.document, schema, around.address, at, around.draft)

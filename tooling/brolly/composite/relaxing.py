@@ -9,6 +9,7 @@ is about absence or about a whole (`not`, `if`, `dependencies`, `minProperties`,
 
 from __future__ import annotations
 
+import graphlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ from brolly.schemas import SchemaFault
 from brolly.schemas.dialects import below
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
 _DROPPED: Final = (
@@ -47,6 +48,20 @@ class Move:
 
     around: str
     keys: tuple[str | int, ...]
+
+
+def require_no_circle(nodes: Sequence[Node], targets: Mapping[str, set[str]]) -> None:
+    """Refuse schemas that apply themselves to one value: a null that reaches them may be gone when Helm judges."""
+    graph = {node.pointer: {*targets.get(node.pointer, ())} for node in nodes}
+    for node in nodes:
+        for keyword in ("allOf", "anyOf", "oneOf"):
+            several = node.schema.get(keyword)
+            for number in range(len(several) if isinstance(several, list) else 0):
+                graph[node.pointer].add(below(node.pointer, keyword, number))
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError:
+        raise SchemaFault("its references go round in circles") from None
 
 
 def followed(pointer: str, moved: Mapping[str, Move]) -> str:

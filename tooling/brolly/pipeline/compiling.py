@@ -66,7 +66,7 @@ def _written(wrote: Authored) -> Mapping[str, Any]:
 @cache
 def _definition(results: Results, schema: bytes, address: str, provided: frozenset[str] | None) -> dict[str, Any]:
     """Do what `composite.definition` does, once for each schema on a machine; what it gives must not be changed."""
-    key = key_of(schema, address, json.dumps(provided and sorted(provided)), tool_identity())
+    key = key_of(schema, address, json.dumps(None if provided is None else sorted(provided)), tool_identity())
     content = results.remembered(
         "definition", key, str, lambda: json.dumps(composite.definition(schema, address, provided))
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from brolly.checks import Release
+    from brolly.engines import Engines
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,27 @@ def _render(shop: Shop, draft: Draft, value_files: Sequence[tuple[str, bytes]]) 
     for release in releases:
         if bool(release.overlay) != bool(overlay):
             continue
-        answer = shop.engines.render(
-            release.package, dict(release.values), name=release.name, namespace=release.namespace
-        )
-        if isinstance(answer, EngineFailure):
-            subject = checks.Subject(wrote, enabled, release, ReleaseFacts(failure=answer), frozenset(forbidding))
+        answer, skips = _answer(shop.engines, release)
+        if isinstance(answer, EngineFailure) or skips:
+            known = ReleaseFacts(failure=answer if isinstance(answer, EngineFailure) else None, skips_remote=skips)
+            subject = checks.Subject(wrote, enabled, release, known, frozenset(forbidding))
             draft = draft.found((*checks.check_values(subject), *checks.check_rendering(subject)))
-        else:
+        if not isinstance(answer, EngineFailure):
             rendered.append(Rendered(release, answer))
     return draft, tuple(rendered)
+
+
+def _answer(engines: Engines, release: Release) -> tuple[Rendering | EngineFailure, bool]:
+    """Ask Helm's engine, if need be without the schemas that it would fetch; say whether that was needed."""
+
+    def asked(package: bytes) -> Rendering | EngineFailure:
+        return engines.render(package, dict(release.values), name=release.name, namespace=release.namespace)
+
+    answer = asked(release.package)
+    if not isinstance(answer, EngineFailure) or answer.kind != "values-schema":
+        return answer, False
+    package = checks.without_remote_schemas(release.package)
+    return (answer, False) if package is release.package else (asked(package), True)
 
 
 def _operator(value_files: Sequence[tuple[str, bytes]]) -> tuple[tuple[Overlay, ...], list[Any]]:
