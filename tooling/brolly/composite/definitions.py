@@ -33,8 +33,9 @@ def definition(schema: bytes, address: str, provided: frozenset[str] | None = No
     content = _numbers(dialects.read_json(schema))
     if isinstance(content, bool):
         content = {} if content else {"not": {}} if provided is None else {"type": "null"}
-    rewritten = _Rewriting.of(content, address).run(provided)
-    if provided is not None:
+    rewriting = _Rewriting.of(content, address)
+    rewritten = rewriting.run(provided)
+    if rewriting.moves or any(map(relaxing.may_be_gone, rewriting.all_targets)):
         schemas.judge_parsed(rewritten, {})  # what refers to odd places may have lost them
     return rewritten
 
@@ -107,11 +108,15 @@ class _Rewriting:
         """Say what moves."""
         if is_relaxed:
             relaxing.require_no_circle(nodes, self.targets)
-        # any of its anchors may be what a dynamic reference comes to
-        dynamic = {one.anchors[name] for one in self.document.resources.values() for name in one.dynamic}
-        targets = dynamic.union(*self.targets.values())
+        targets = self.all_targets
         for node in nodes:
             self.moves.update(relaxing.moves(node, targets, is_relaxed=is_relaxed))
+
+    @property
+    def all_targets(self) -> set[str]:
+        """What references may lead to: of dynamic ones every anchor."""
+        dynamic = {one.anchors[name] for one in self.document.resources.values() for name in one.dynamic}
+        return dynamic.union(*self.targets.values())
 
     def _replace(self, pointer: str, schema: dict[str, Any]) -> None:
         parent, _, last = pointer.rpartition("/")

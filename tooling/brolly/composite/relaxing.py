@@ -64,6 +64,11 @@ def require_no_circle(nodes: Sequence[Node], targets: Mapping[str, set[str]]) ->
         raise SchemaFault("its references go round in circles") from None
 
 
+def may_be_gone(target: str) -> bool:
+    """Say whether a pointer leads through what `relax` may take away."""
+    return not set(_DROPPED).isdisjoint(target.split("/"))
+
+
 def followed(pointer: str, moved: Mapping[str, Move]) -> str:
     """Give the pointer to where something is now."""
     before, now = "", ""
