@@ -16,6 +16,7 @@ from brolly import chart as charts
 from brolly import definition as definitions
 from brolly import document, schemas, values
 from brolly.composite import Composite, compose_kustomize, compose_umbrella, forbidding_global
+from brolly.composite import definition as defined
 from brolly.lock import LockedDependency, canonical
 from brolly.oci import Digest
 from brolly.sources import Component
@@ -100,6 +101,16 @@ class Bundle(NamedTuple):
     def composite(self) -> Composite:
         return self.composed()[0]
 
+    def whole(self) -> bytes:
+        """Give the composite of schemas that are not relaxed: it judges coalesced values."""
+        bundle, components, read = self.parsed()
+        return compose_umbrella(bundle, components, self.own, self.values, read, define=whole)[0].content
+
+    @property
+    def has_global(self) -> bool:
+        """Whether something stands in a `global`, which may then be another than Helm's."""
+        return '"global": {"' in json.dumps([self.values, *(demo.values for demo in self.demos)])
+
     def forbidding(self) -> list[Finding]:
         """Say which components refuse `global`."""
         _, components, read = self.parsed()
@@ -119,6 +130,10 @@ class Bundle(NamedTuple):
         return package(files | ({"values.schema.json": schema} if schema else {}), "all")
 
 
+def whole(schema: bytes, address: str, _: frozenset[str] | None) -> dict[str, Any]:
+    return defined(schema, address)
+
+
 def helm_refuses(chart: bytes, user: Mapping[str, Any]) -> str:
     """Ask Helm's engine to render; say why it does not, or give an empty text."""
     helm = engine()
@@ -130,11 +145,11 @@ def helm_refuses(chart: bytes, user: Mapping[str, Any]) -> str:
     return ""
 
 
-def lint_refuses(chart: bytes) -> list[str]:
+def lint_refuses(chart: bytes, user: Mapping[str, Any] | None = None) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "all-1.2.3.tgz"
         path.write_bytes(chart)
-        report = engine().lint(str(path), {})
+        report = engine().lint(str(path), dict(user or {}))
     return [str(error) for error in report["errors"]]
 
 
@@ -261,10 +276,21 @@ class Generator:
         return Bundle([demo for demo in demos if demo.name in used], asked, self.given(), own)
 
 
+def with_globals(generator: Generator, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a `global` here and there."""
+    out = {key: with_globals(generator, item) if isinstance(item, dict) else item for key, item in table.items()}
+    if generator.chance(0.25):
+        out["global"] = generator.random.choice(({}, {"on": False}, {"x": 1}, {"v": {"a": 1}}, {"n": {}}, None, "x"))
+    if out and generator.chance(0.1):
+        out[generator.random.choice(list(out))] = None
+    return out
+
+
 @given(st.integers(0, 2**32))
 def test_with_the_composite_inside_helms_verdict_is_what_it_was(seed: int) -> None:
     generator = Generator(seed, odd=True)
     bundle = generator.bundle()
+    bundle = bundle._replace(values=with_globals(generator, bundle.values))
     if isinstance(bundle.schema, bytes):
         bundle = bundle._replace(schema=None)
     composite = bundle.composite()
@@ -272,25 +298,38 @@ def test_with_the_composite_inside_helms_verdict_is_what_it_was(seed: int) -> No
     if composite.embedded is None:
         assert any(not one.path for one in composite.left_out)
         return
-    embedded, plain = bundle.packed(composite.embedded), bundle.packed(composite.content)
-    for user in ({}, generator.given(), generator.given()):
-        verdict = helm_refuses(before, user)
-        for chart in (embedded, plain):
-            after = helm_refuses(chart, user)
-            assert bool(after) == bool(verdict), (user, after, verdict)
+    embedded = bundle.packed(composite.embedded)
+    for user in ({}, generator.given(), with_globals(generator, generator.given())):
+        verdict, after = helm_refuses(before, user), helm_refuses(embedded, user)
+        assert bool(after) == bool(verdict), (user, after, verdict)
+        if not verdict:
+            said = lint_refuses(before, user)
+            assert lint_refuses(embedded, user) == said, user
+
+
+@given(st.integers(0, 2**32))
+def test_a_part_of_the_values_is_refused_only_if_helm_refuses_the_whole(seed: int) -> None:
+    generator = Generator(seed, odd=True)
+    bundle = generator.bundle()
+    if isinstance(bundle.schema, bytes):
+        bundle = bundle._replace(schema=None)
+    bundle = bundle._replace(values=with_globals(generator, bundle.values))
+    content, chart = bundle.composite().content, bundle.packed(bundle.own)
+    for user in [with_globals(generator, generator.given()) for _ in range(4)]:
+        assert not is_refused(content, user) or helm_refuses(chart, user), user
 
 
 @given(st.integers(0, 2**32))
 def test_the_composite_alone_gives_the_verdict_of_all_schemas(seed: int) -> None:
     generator = Generator(seed, odd=False)
     bundle = generator.bundle()
-    composite = bundle.composite()
-    if composite.left_out:
+    if bundle.composite().left_out:
         return
-    whole, stripped = bundle.packed(bundle.own), bundle.packed(composite.content, stripped=True)
+    before, stripped = bundle.packed(bundle.own), bundle.packed(bundle.whole(), stripped=True)
     for user in ({}, generator.given(), generator.given()):
-        verdict, alone = helm_refuses(whole, user), helm_refuses(stripped, user)
-        assert bool(alone) == bool(verdict), (user, alone, verdict)
+        verdict, alone = helm_refuses(before, user), helm_refuses(stripped, user)
+        has_global = bundle.has_global or '"global": {"' in json.dumps(user)
+        assert not alone if has_global and not verdict else has_global or bool(alone) == bool(verdict), (user, alone)
 
 
 # -- one by one -------------------------------------------------------------------------------------------------------
@@ -338,15 +377,14 @@ def left_out(composite: Composite) -> list[tuple[str, str]]:
 def test_references_of_every_kind_still_lead_where_they_led(schema: Any) -> None:
     # what Helm adds, `global`, would be one of the additional properties
     bundle = one(schema)._replace(demos=[Demo("a", schema, {"global": {}})])
-    composite = bundle.composite()
-    assert composite.left_out == ()
+    assert bundle.composite().left_out == ()
+    content = bundle.whole()
     for value in ("x", 7, 0.1, {"w": "x"}, {"w": 1}, {"$ref": "x", "$id": "y"}):
         user = {"a": {"v": value}}
         verdict = helm_refuses(bundle.packed(None), user)
-        assert bool(helm_refuses(bundle.packed(composite.content, stripped=True), user)) == bool(verdict), (
-            user,
-            verdict,
-        )
+        assert bool(helm_refuses(bundle.packed(content, stripped=True), user)) == bool(verdict), (user, verdict)
+        relaxed = helm_refuses(bundle.packed(bundle.composite().content, stripped=True), user)
+        assert verdict or not relaxed
 
 
 def test_each_distinct_schema_stands_once_with_its_draft_and_an_address_of_its_own() -> None:
@@ -361,7 +399,7 @@ def test_each_distinct_schema_stands_once_with_its_draft_and_an_address_of_its_o
     name = Digest.of(json.dumps(old).encode()).hex
     assert data["$defs"][name]["id"] == f"urn:brolly:sha256:{name}"
     assert data["$defs"][name]["properties"] == old["properties"]
-    assert [part["properties"] for part in data["allOf"][:2]] == [
+    assert [part["properties"] for part in data["else"]["allOf"][:2]] == [
         {key: {"$ref": f"urn:brolly:sha256:{name}"}} for key in ("a", "z")
     ]
 
@@ -382,7 +420,6 @@ def test_the_same_bundle_gives_the_same_bytes_and_a_last_newline() -> None:
     ("schema", "reason"),
     [
         ({"properties": {"v": {"$ref": REMOTE}}}, f"refers to another document: {REMOTE}"),
-        ({"$schema": D2019, "definitions": {}}, "Helm misreads `definitions` of draft 2019-09 beside other drafts"),
         (b'{"minimum": 0.12345678901234567890123}', "the number 0.12345678901234567890123 has too many digits"),
         (b"{", "not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
     ],
@@ -454,12 +491,77 @@ def test_where_an_import_could_switch_a_chart_its_schema_is_left_out() -> None:
     assert helm_refuses(bundle.packed(composite.content), {}) == ""
 
 
+WANTING: Final = {"required": ["image", "host"], "properties": {"image": TEXT, "host": TEXT}}
+
+
 def test_lint_judges_values_without_defaults_and_passes_as_before() -> None:
-    bundle = one({"required": ["image"]}, {"image": "x"})._replace(values={"a": {"n": 1}})
+    bundle = one(WANTING, {"image": "x"})._replace(values={"a": {"host": "y"}})
     composite = bundle.composite()
-    assert lint_refuses(bundle.packed(composite.content)) != []  # this is why there are two forms
+    assert lint_refuses(bundle.packed(bundle.whole())) != []  # this is why schemas are relaxed
     assert lint_refuses(bundle.packed(composite.embedded)) == []
-    assert "at '/a': missing" in helm_refuses(bundle.packed(composite.embedded), {"a": {"image": None}})
+    assert "at '/a/image': got number" in helm_refuses(bundle.packed(composite.embedded), {"a": {"image": 1}})
+
+
+@pytest.mark.parametrize("user", [{"a": {"global": {"x": 1}}}, {"global": {"x": 1}}, {"a": {"b": 1}}, {}], ids=str)
+def test_a_global_that_somebody_wrote_does_not_pass_for_coalesced_values(user: dict[str, Any]) -> None:
+    bundle = one({"required": ["image"]}, {"image": "x"})
+    assert lint_refuses(bundle.packed(bundle.composite().embedded), user) == []
+
+
+def test_an_editor_flags_what_is_wrong_in_any_values_and_not_what_is_there_by_default() -> None:
+    composite = one(WANTING | {"additionalProperties": False}, {"image": "x"}).composite()
+    given: tuple[tuple[dict[str, Any], list[tuple[Any, ...]]], ...] = (
+        ({"host": "x"}, []),
+        ({"host": "x", "image": None}, []),
+        ({"host": 1}, [("a", "host")]),
+        ({}, [("a",)]),  # nobody but the operator can name a host
+        ({"host": "x", "imag": "x"}, [("a", "imag")]),
+    )
+    for table, routes in given:
+        assert [found.route for found in schemas.judge(composite.content, {"a": table})] == routes
+
+
+OLD: Final = {
+    "$schema": D2019,
+    "properties": {"v": {"$ref": "#/definitions/t"}, "w": {"$ref": "#/definitions/a~1b/properties/x"}},
+    "definitions": {"t": TEXT, "a/b": {"properties": {"x": {"type": "integer"}}}},
+    "$defs": {"t": {"type": "boolean"}},
+    "dependencies": {"v": ["w"], "n": {"properties": {"w": {"const": 7}}}},
+}
+
+
+def test_a_2019_schema_with_old_keywords_is_taken_in() -> None:
+    bundle = one(OLD)
+    content, relaxed = bundle.whole(), bundle.composite()
+    assert relaxed.left_out == ()
+    assert bundle._replace(schema=OLD, demos=[Demo("a")]).composite().left_out == ()
+    for table in ({}, {"v": "x"}, {"v": "x", "w": 1}, {"v": True}, {"w": "x"}, {"n": 1, "w": 7}, {"n": 1, "w": 8}):
+        verdict = helm_refuses(bundle.packed(None), {"a": table})
+        assert bool(helm_refuses(bundle.packed(content, stripped=True), {"a": table})) == bool(verdict), table
+        assert verdict or not helm_refuses(bundle.packed(relaxed.content, stripped=True), {"a": table})
+
+
+DROPPED: Final = (
+    {"not": {"type": "string"}, "properties": {"v": {"$ref": "#/not"}}},
+    {"$schema": D7, "if": {"$id": "#c", **TEXT}, "properties": {"v": {"$ref": "#c"}}},
+    {"oneOf": [TEXT, {"properties": {"v": TEXT}}], "anyOf": [{}], "properties": {"w": {"$ref": "#/oneOf/1"}}},
+    {"oneOf": [{}, TEXT], "properties": {"v": {"$ref": "#/oneOf/1"}}},
+    {"$schema": D7, "dependencies": {"a b": TEXT}, "properties": {"v": {"$ref": "#/dependencies/a%20b"}}},
+    {"dependencies": {"x": {}}, "properties": {"v": {"$ref": "#/dependencies"}}},
+    {"$dynamicAnchor": "n", "if": {"$id": "urn:q", "$dynamicAnchor": "n"}, "properties": {"v": {"$dynamicRef": "#n"}}},
+    {"const": {"v": "x"}},
+    {"enum": [{"v": "x"}, 1]},
+    {"properties": {"v": False}, "$schema": D6},
+)
+
+
+@pytest.mark.parametrize("schema", DROPPED, ids=json.dumps)
+def test_what_is_relaxed_refuses_no_more_than_helm(schema: Any) -> None:
+    bundle = one(schema, {"v": "x"})
+    content = bundle.composite().content
+    for table in ({}, {"v": 1}, {"v": "x"}, {"v": None}, {"w": {"v": 1}}, {"w": 1}, {"v": {"v": 1}}):
+        user = {"a": table}
+        assert not schemas.judge(content, user) or helm_refuses(bundle.packed(None), user), user
 
 
 def test_a_global_below_a_charts_own_key_does_not_pass_for_helms() -> None:
@@ -506,6 +608,16 @@ def test_a_chart_that_fails_for_another_reason_does_not_forbid_global(schema: An
     assert one(schema, defaults).forbidding() == []
 
 
+ASKING: Final = {"properties": {"global": {"required": ["x"], "properties": {"x": {"type": "integer"}}}}}
+
+
+@pytest.mark.parametrize("handed", [{}, {"global": {"x": 1}}, {"global": {"x": "one"}}])
+def test_a_chart_that_asks_for_something_in_global_does_not_forbid_it(handed: dict[str, Any]) -> None:
+    bundle = one(ASKING, {}, condition="a.enabled")._replace(values={"a": {"enabled": False}, **handed})
+    assert bundle.forbidding() == []
+    assert helm_refuses(bundle.packed(None), {"a": {"enabled": True}, "global": {"x": 1}}) == ""
+
+
 def test_whether_global_is_refused_is_asked_with_the_bundles_values() -> None:
     strict = {"if": {"properties": {"n": {"const": 1}}}, "then": {"maxProperties": 1}}
     assert len(one(strict, {"n": 1}).forbidding()) == 1
@@ -519,14 +631,20 @@ def test_whether_global_is_refused_is_asked_with_the_bundles_values() -> None:
 def test_under_kustomize_the_composite_refuses_only_what_helm_refuses_of_a_release(seed: int) -> None:
     generator = Generator(seed, odd=False)
     definition, components, read = generator.bundle().parsed()
-    composite, _ = compose_kustomize(definition, components, None, read)
+    composite, _ = compose_kustomize(definition, components, None, read, define=whole)
+    relaxed, _ = compose_kustomize(definition, components, None, read)
     given_values = generator.given()
+    if '"global": {"' in json.dumps([given_values, *(one.chart.values for one in components)]):
+        composite = relaxed  # which global wins is not to be seen
     for component in components:
         key = component.key
         instance, _ = values.effective(component.chart, values.for_release(given_values, key))
         refused = is_refused(composite.content, {key: instance.values})
-        if refused or not any(item.path[0] == key for item in composite.left_out):
-            assert refused == any(is_refused(one.chart.schema or b"{}", one.values) for one in instance.walk())
+        verdict = any(is_refused(one.chart.schema or b"{}", one.values) for one in instance.walk())
+        part = {name: given_values[name] for name in (key, "global") if name in given_values}
+        assert verdict or not is_refused(relaxed.content, part)
+        if refused or (composite is not relaxed and not any(item.path[0] == key for item in composite.left_out)):
+            assert refused == verdict
 
 
 def is_refused(schema: bytes, table: dict[str, Any]) -> bool:
@@ -539,7 +657,7 @@ def is_refused(schema: bytes, table: dict[str, Any]) -> bool:
 def test_under_kustomize_the_bundles_own_schema_and_every_release_are_held() -> None:
     bundle = Bundle([Demo("a", {"properties": {"v": TEXT}})], [{"name": "a"}, {"name": "a", "alias": "z"}])
     definition, components, read = bundle.parsed()
-    own = json.dumps({"required": ["global"]}).encode()
+    own = json.dumps({"required": ["size"]}).encode()
     composite, findings = compose_kustomize(definition, components, own, read)
     assert findings == ()
     assert composite.embedded is None

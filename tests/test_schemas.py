@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brolly.schemas import RemoteReference, SchemaFault, Violation, formats, judge, judge_parsed
+from brolly.schemas import RemoteReference, SchemaFault, TooMuchWork, Violation, formats, judge, judge_parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -567,6 +567,57 @@ def test_depth_and_size_are_bounded() -> None:
     for schema in schemas:
         with pytest.raises(SchemaFault):
             judge(schema, {})
+
+
+def doubling(number: int, keyword: str = "allOf") -> bytes:
+    """Write schemas each of which refers twice to the one before."""
+    twice = {f"a{n}": {keyword: [{"$ref": f"#/$defs/a{n - 1}"}] * 2} for n in range(1, number + 1)}
+    return dumped({"$ref": f"#/$defs/a{number}", "$defs": {"a0": {"type": "object"}, **twice}})
+
+
+def nesting(keyword: str, number: int) -> bytes:
+    schema: dict[str, Any] = {keyword: False, "properties": {"a": True}}
+    for _ in range(number):
+        schema = {keyword: False, "allOf": [schema]}
+    return dumped(schema)
+
+
+@pytest.mark.parametrize("schema", [doubling(26), doubling(26, "oneOf"), nesting("unevaluatedProperties", 40)])
+def test_what_takes_exponential_time_is_given_up_after_so_many_steps(schema: bytes) -> None:
+    with pytest.raises(TooMuchWork):
+        judge(schema, {"a": 1})
+
+
+def test_what_multiplies_a_little_is_judged() -> None:
+    assert judge(doubling(12), {"a": 1}) == ()
+    assert judge(nesting("unevaluatedProperties", 8), {"a": 1}) == ()
+
+
+def test_many_schemas_take_no_longer_than_many() -> None:
+    known = {f"a{n}": {"$id": f"urn:a{n}", "$schema": DRAFTS[7], "type": "string"} for n in range(3000)}
+    assert judge(dumped({"$defs": known, "properties": {"v": {"$ref": "urn:a7"}}}), {"v": 1}) != ()
+
+
+COUNTS: Final = (
+    *("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "minContains", "maxContains"),
+    *("multipleOf", "const"),
+)
+FAR: Final = ("1e19", "1e30", "1e309", "1e400", "1e-400", "-1e30", "9223372036854775808", "18446744073709551617")
+
+
+@pytest.mark.parametrize("keyword", COUNTS)
+def test_numbers_beyond_every_machines_are_taken_as_helm_takes_them(keyword: str) -> None:
+    contains = ', "contains": {"type": "integer"}' if "Contains" in keyword else ""
+    for number in FAR:
+        schema = f'{{"properties": {{"a": {{"{keyword}": {number}{contains}}}}}}}'.encode()
+        for value in ("x", [1, 2], {"b": 1}, 3):
+            said = brolly_says(schema, {"a": value})
+            assert (number, value, said) == (number, value, helm_says(schema, {"a": value}))
+
+
+def test_a_number_that_no_decimal_holds_is_a_fault_of_the_schema() -> None:
+    with pytest.raises(SchemaFault, match="out of bounds"):
+        judge(b'{"minimum": 1e999999999999999999999}', {})
 
 
 def test_values_that_nest_deeper_than_python_are_a_fault_not_a_crash() -> None:

@@ -11,6 +11,8 @@ import tarfile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
 
 from brolly import schemas, values
 from workspaces import Run, Workspace, local, local_chart
@@ -235,9 +237,15 @@ def test_a_limit_is_loosened_with_a_reason_only(helm: Workspace) -> None:
 
 
 TEXT: Final = {"type": "string"}
+DOUBLING: Final = {
+    "$ref": "#/$defs/a17",
+    "$defs": {"a0": {}, **{f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n - 1}"}] * 2} for n in range(1, 18)}},
+}
 REFERENCES: Final[Mapping[str, tuple[Any, str]]] = {
     "remote": ({"$ref": "https://schemas.example/x.json"}, "values/remote-schema"),
-    "a file of the host": ({"$ref": "file:///etc/passwd"}, "values/remote-schema"),
+    "of an unknown draft": ({"$schema": "http://json-schema.org/draft-03/schema#"}, "values/remote-schema"),
+    "a file of the host": ({"$ref": "file:///etc/passwd"}, "values/broken-schema"),
+    "a file of the chart": ({"$ref": "defs.json"}, "values/broken-schema"),
     "of itself": ({"$ref": "#"}, "values/broken-schema"),
     "in circles": (
         {"properties": {"greeter": {"$ref": "#/$defs/a"}, "greeting": {"$ref": "#/$defs/a"}}}
@@ -262,6 +270,54 @@ def test_a_schema_with_odd_references_is_a_finding_with_a_place(case: str, targe
     assert found == (
         [Said("a-chart", code, "bundle.yaml:6:5"), Said("own", code, "values.schema.json:1:1")] if code else []
     )
+
+
+@pytest.mark.parametrize("target", [UMBRELLA, KUSTOMIZE])
+def test_a_schema_that_multiplies_stops_nobody(target: str, helm: Workspace) -> None:
+    chart = local_chart(**{"values.schema.json": json.dumps(DOUBLING)})
+    helm.bundle("app", chart, target=target, dependencies=[local()])
+    assert said(checked(helm)) == [Said("app", "values/left-out-schema", "bundle.yaml:6:5")]
+
+
+def test_a_schema_elsewhere_hides_nothing_of_what_helm_would_install(helm: Workspace) -> None:
+    remote = {"properties": {"size": {"$ref": "https://schemas.example/x.json"}}}
+    charts = {
+        **local_chart("seen", **{"values.schema.json": json.dumps({"properties": {"size": {"type": "integer"}}})}),
+        **local_chart("unseen", **{"values.schema.json": json.dumps(remote)}),
+        "overlays/eu.yaml": "seen: {size: 2}\n",
+        "overlays/us.yaml": "seen: {size: two}\n",
+    }
+    for target in (UMBRELLA, KUSTOMIZE):
+        helm.bundle(target, charts, target=target, dependencies=[local("seen"), local("unseen")])
+    helm.good("lock")
+    done = helm.run("build", "--output", "json")
+    for bundle in done.json["bundles"]:
+        named = bundle["name"]
+        assert [one for one in said(done) if one.bundle == named] == [
+            Said(named, "values/remote-schema", "bundle.yaml:7:5"),
+            Said(named, "values/schema", "overlays/us.yaml:1:14"),
+        ]
+        assert "kind: ConfigMap" in helm.run("render", named).out
+        measured = {size.get("values", "defaults") for size in bundle["sizes"] if size["name"] == "release-record"}
+        assert {"defaults", "eu"} <= measured
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"maxProperties": 1}, {"not": {"required": ["global"]}}, {"properties": {"global": False}}],
+    ids=json.dumps,
+)
+def test_a_chart_that_refuses_global_in_any_way_is_one_finding(schema: Any, helm: Workspace) -> None:
+    chart = local_chart(**{"values.schema.json": json.dumps(schema)})
+    helm.bundle("app", chart, dependencies=[local()])
+    assert said(checked(helm)) == [Said("app", "values/forbids-global", "bundle.yaml:6:5")]
+
+
+@pytest.mark.parametrize("target", [UMBRELLA, KUSTOMIZE])
+def test_an_empty_schema_is_a_fault_of_its_chart(target: str, helm: Workspace) -> None:
+    chart = local_chart(**{"values.schema.json": ""})
+    helm.bundle("app", chart, target=target, dependencies=[local()])
+    assert said(checked(helm)) == [Said("app", "values/broken-schema", "bundle.yaml:6:5")]
 
 
 @pytest.mark.parametrize(("target", "code"), [(UMBRELLA, "values/unknown-key"), (KUSTOMIZE, "values/overlay-key")])
@@ -354,3 +410,26 @@ def test_the_schema_in_dist_judges_an_overlay_as_helm_does(helm: Workspace) -> N
     refused = {(one.bundle, one.place.split(":")[0]) for one in said(done) if one.code == "values/schema"}
     assert refused == {(target, f"overlays/{number}.yaml") for target, number, is_refused in judged if is_refused}
     assert [is_refused for _, _, is_refused in judged].count(True) == 10
+
+
+@pytest.mark.parametrize("target", [UMBRELLA, KUSTOMIZE])
+def test_an_editor_with_the_schema_in_dist_takes_what_check_takes(target: str, helm: Workspace) -> None:
+    schema = {"required": ["greeting", "host"], "properties": {"greeting": TEXT, "host": TEXT}}
+    chart = local_chart(**{"values.schema.json": json.dumps(schema)})
+    files = {"values.yaml": "greeter: {host: here}\n", "overlays/eu.yaml": "greeter: {name: x, global: {a: 1}}\n"}
+    embed = {"embedSchema": True} if target == UMBRELLA else {}
+    helm.bundle("app", {**chart, **files}, target=target, dependencies=[local()], **embed)
+    assert said(checked(helm)) == []
+    content = (helm.dist / "app-1.0.0.values.schema.json").read_bytes()
+    editor = Draft202012Validator(json.loads(content), registry=registry(json.loads(content)))
+    for part in ({}, {"greeter": {"name": "x"}}, {"greeter": {"host": None}}, {"greeter": {"global": {"x": 1}}}):
+        assert list(editor.iter_errors(part)) == []
+    assert [list(error.path) for error in editor.iter_errors({"greeter": {"greeting": 1}})] == [["greeter", "greeting"]]
+    if target == UMBRELLA:
+        assert in_package(helm, "app", "values.schema.json") == content
+
+
+def registry(schema: Any) -> Registry[Any]:
+    """Give what a schema holds under addresses of its own."""
+    resources = [(inner["$id"], Resource.from_contents(inner)) for inner in schema["$defs"].values()]
+    return Registry().with_resources(resources)

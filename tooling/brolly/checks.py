@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from brolly import schemas, values
+from brolly.archive import Entry, read_tar_gz, stored_gzip, write_tar
 from brolly.definition import LocalChart, Target
 from brolly.findings import Finding, Location, Rule, Severity, printable
 from brolly.objects import EMPTY
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 VALUES_SCHEMA: Final = Rule("values/schema", Severity.ERROR, "a value that a chart's schema refuses")
 VALUES_TYPE: Final = Rule("values/type", Severity.ERROR, "values under a chart's key that are no mapping")
 BROKEN_SCHEMA: Final = Rule("values/broken-schema", Severity.ERROR, "a values schema that Helm refuses")
+COSTLY_SCHEMA: Final = Rule(
+    "values/costly-schema", Severity.WARNING, "a values schema that multiplies as it is applied"
+)
 REMOTE_SCHEMA: Final = Rule("values/remote-schema", Severity.WARNING, "a values schema that leads out of its chart")
 NOT_AS_WRITTEN: Final = Rule("values/not-as-written", Severity.WARNING, "a setting that Helm passes over in silence")
 UNKNOWN_KEY: Final = Rule("values/unknown-key", Severity.WARNING, "a top-level value that nothing in the bundle reads")
@@ -48,6 +52,7 @@ RULES: Final = (
     VALUES_SCHEMA,
     VALUES_TYPE,
     BROKEN_SCHEMA,
+    COSTLY_SCHEMA,
     REMOTE_SCHEMA,
     NOT_AS_WRITTEN,
     UNKNOWN_KEY,
@@ -66,6 +71,8 @@ _NO_MAPPING: Final = "write its values indented below it, or remove the key"
 # what Helm does otherwise than it looks; that a chart is switched off is no surprise
 _SURPRISES: Final = {"condition-no-boolean", "tag-no-boolean", "import-missing", "table-kept", "table-expected"}
 _NAMED: Final = re.compile(r'"([A-Za-z][A-Za-z0-9_-]*)"\s*:')
+_CHARTS_SCHEMA: Final = re.compile(r"[^/]+(?:/charts/[^/]+)*/" + re.escape(SCHEMA))
+_CHARTS_PACKAGE: Final = re.compile(r"(?:[^/]+/charts/)+[^/]+\.tgz")
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -136,6 +143,34 @@ def releases(
             user = values.merge(values.for_release(written, component.key), values.for_release(over, component.key))
             name, namespace = release_name(component.dependency), component.dependency.target_namespace or "default"
             yield Release(component.key, name, namespace, component.package, component.chart, user, overlay)
+
+
+def without_remote_schemas(package: bytes) -> bytes:
+    """Give a chart package without the values schemas, anywhere in it, that Helm would fetch something for.
+
+    The very same bytes if there is none.
+    """
+    entries = read_tar_gz(package)
+    kept = [_local_entry(entry) for entry in entries if not _fetches(entry)]
+    return package if tuple(kept) == entries else stored_gzip(write_tar(kept))
+
+
+def _local_entry(entry: Entry) -> Entry:
+    if entry.content and _CHARTS_PACKAGE.fullmatch(entry.name):
+        return replace(entry, content=without_remote_schemas(entry.content))
+    return entry
+
+
+def _fetches(entry: Entry) -> bool:
+    if not _CHARTS_SCHEMA.fullmatch(entry.name):
+        return False
+    try:
+        schemas.judge(entry.content or b"", {})
+    except schemas.RemoteReference as error:
+        return error.is_fetched
+    except schemas.SchemaFault:
+        return False
+    return False
 
 
 def release_name(dependency: Dependency) -> str:
@@ -267,13 +302,13 @@ def check_values(subject: Subject) -> Iterator[Finding]:
         schema = one.chart.schema
         if not release.key and not one.path:
             schema = subject.authored.sources.files.get(SCHEMA)  # an embedded composite would say everything twice
-        if schema:
+        if schema is not None:
             path = (*prefix, *one.path)
             fallback = _schema_place(subject, path)
-            judged = _judged(
-                schema, one.values, path, ".".join(path) or release.name, documents, fallback, subject.judge
-            )
-            yield from (finding for finding in judged if not _is_forbidden_global(finding, subject.forbidding))
+            table = one.values
+            if path and path[0] in subject.forbidding and len(path) == 1:
+                table = {key: value for key, value in table.items() if key != "global"}  # that was said already
+            yield from _judged(schema, table, path, ".".join(path) or release.name, documents, fallback, subject.judge)
 
 
 def _mistyped(subject: Subject, path: tuple[str, ...], documents: Sequence[Document]) -> Finding:
@@ -314,16 +349,8 @@ def _judged(
 ) -> Iterator[Finding]:
     try:
         violations = judge(schema, data)
-    except schemas.RemoteReference as error:
-        yield REMOTE_SCHEMA.finding(
-            f"the values schema of {owner} refers to {printable(error.reference)}: "
-            "it is not fetched, so values were not checked and nothing was rendered",
-            fallback,
-            hint="Helm fetches it at every render; ask the chart's author to embed it",
-        )
-        return
     except schemas.SchemaFault as error:
-        yield BROKEN_SCHEMA.finding(f"Helm refuses the values schema of {owner}: {printable(str(error))}", fallback)
+        yield _faulty(error, owner, fallback)
         return
     for violation in violations:
         route = (*path, *violation.route)
@@ -336,8 +363,23 @@ def _judged(
         yield VALUES_SCHEMA.finding(f"{dotted}: {printable(violation.message)}", at, hint=hint)
 
 
-def _is_forbidden_global(finding: Finding, forbidding: frozenset[str]) -> bool:
-    return any(finding.message.startswith(f"{key}.global:") for key in forbidding)
+def _faulty(fault: schemas.SchemaFault, owner: str, at: Location) -> Finding:
+    match fault:
+        case schemas.RemoteReference(is_fetched=True):
+            return REMOTE_SCHEMA.finding(
+                f"the values schema of {owner} refers to {printable(fault.reference)}: "
+                "it is not fetched, so no values were checked by this schema",
+                at,
+                hint="Helm fetches it at every render; ask the chart's author to embed it",
+            )
+        case schemas.TooMuchWork():
+            return COSTLY_SCHEMA.finding(
+                f"the values schema of {owner} {fault}: no values were checked by it",
+                at,
+                hint="Helm takes long over it, too; in each schema, refer to another one only once",
+            )
+        case _:
+            return BROKEN_SCHEMA.finding(f"Helm refuses the values schema of {owner}: {printable(str(fault))}", at)
 
 
 def _known_sibling(schema: bytes, data: Mapping[str, Any], route: Route) -> str:

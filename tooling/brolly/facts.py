@@ -79,7 +79,10 @@ class RecordFacts(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ReleaseFacts(msgspec.Struct, frozen=True, array_like=True):
-    """What Helm's engine says of a release with one set of values; nothing where it was not asked."""
+    """What Helm's engine says of a release with one set of values; nothing where it was not asked.
+
+    `skips_remote` where it was asked without the schemas that Helm would have to fetch.
+    """
 
     lint: LintReport | None = None
     lint_failure: EngineFailure | None = None
@@ -87,11 +90,12 @@ class ReleaseFacts(msgspec.Struct, frozen=True, array_like=True):
     objects: tuple[ObjectFacts, ...] = ()
     record: RecordFacts | None = None
     refused_crds: tuple[RefusedCrd, ...] = ()
+    skips_remote: bool = False
 
     @property
     def is_accepted(self) -> bool:
         """Whether Helm took the values and rendered the release: no schema of its charts refuses anything."""
-        return self.record is not None
+        return self.record is not None and not self.skips_remote
 
 
 settled(ReleaseFacts)

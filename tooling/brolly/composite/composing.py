@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import posixpath
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +12,7 @@ from brolly import schemas, values
 from brolly.chart import Chart, Requirement
 from brolly.composite.definitions import definition as defined
 from brolly.composite.definitions import written as as_json
+from brolly.composite.partial import clash_of, keys_of
 from brolly.composite.subcharts import GLOBAL, Path, Place, Schema, guarded, imported_paths, is_decidable, nested
 from brolly.findings import Finding, Location, Rule, Severity, printable
 from brolly.oci import Digest
@@ -24,14 +27,26 @@ if TYPE_CHECKING:
     from brolly.document import Document
     from brolly.sources import Component
 
-    # as `definition`: a schema under an address
-    Define = Callable[[bytes, str], dict[str, Any]]
+    # as `definition`: a schema under an address, relaxed by names or whole
+    Define = Callable[[bytes, str, frozenset[str] | None], dict[str, Any]]
 
 FORBIDS_GLOBAL: Final = Rule("values/forbids-global", Severity.ERROR, "a schema that refuses every umbrella's `global`")
 LEFT_OUT: Final = Rule("values/left-out-schema", Severity.WARNING, "a schema that the composite schema does not hold")
 
 RULES: Final = (FORBIDS_GLOBAL, LEFT_OUT)
 
+# what may be said of a `global` that is there and could be another
+_ASKING: Final = {
+    "required",
+    "minProperties",
+    "dependencies",
+    "dependentRequired",
+    "anyOf",
+    "oneOf",
+    "if",
+    "const",
+    "enum",
+}
 _UNDECIDABLE: Final = "what switches its chart may come from another one (import-values, global)"
 
 
@@ -47,10 +62,10 @@ class LeftOut:
 class Composite:
     """A bundle's composite values schema, JSON that ends with a newline.
 
-    `content` is for reports, editors and whoever judges coalesced values. `embedded` is the same as values.schema.json
-    of the chart itself: `helm lint` judges an umbrella's values.yaml without the defaults of the subcharts, so there
-    the schema of a subchart holds only once Helm has handed `global` down. None where it must not take the place of the
-    bundle's own schema: because that was left out, or under kustomize.
+    `content` is for editors and for whoever judges a values file: it holds for a part of the values, and refuses only
+    what Helm refuses. `embedded` is values.schema.json of the chart itself, where the bundle's own schema stands whole,
+    as Helm would judge by it anyway. None where it must not take the place of the bundle's own schema: because that was
+    left out, or under kustomize.
     """
 
     content: bytes = field(repr=False)
@@ -62,40 +77,45 @@ class Composite:
 class _Shelf:
     """The `$defs` of a composite while it is made; `faults` say why a schema cannot be there. Both by digest.
 
-    `written` are the bundle's values where the composite is for the chart itself, else None.
+    `provided` are the names of keys that the values may have from elsewhere.
     """
 
+    provided: frozenset[str]
+    define: Define
     definitions: dict[str, Any] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
-    written: Mapping[str, Any] | None = None
-    define: Define = defined
 
-    def taken(self, schema: bytes | None, path: Path) -> list[Schema]:
+    def taken(self, schema: bytes | None, path: Path, *, whole: bool = False) -> list[Schema]:
         """Take a chart's schema in, unless it is there, and give the reference to it, if there can be one."""
-        if not schema:
+        if schema is None:
             return []
-        name = Digest.of(schema).hex
+        name = Digest.of(schema).hex + (":whole" if whole else "")
         address = f"urn:brolly:sha256:{name}"
         if name not in self.definitions and name not in self.faults:
             try:
-                self.definitions[name] = self.define(schema, address)
+                provided = None if whole else self.provided & _asked(schema)
+                self.definitions[name] = self.define(schema, address, provided)
             except schemas.SchemaFault as fault:
                 self.faults[name] = str(fault)
         if name in self.faults:
             self.left_out.append(LeftOut(path, self.faults[name]))
             return []
-        return self._gated({"$ref": address}, path)
+        return [{"$ref": address}]
 
-    def _gated(self, reference: Schema, path: Path) -> list[Schema]:
-        if self.written is None or not path:
-            return [reference]
-        table: Any = self.written
-        for part in path:
-            table = table.get(part) if isinstance(table, dict) else None
-        if isinstance(table, dict) and GLOBAL in table:
-            return []  # nothing would tell these values from coalesced ones
-        return [{"if": {"type": "object", "required": [GLOBAL]}, "then": reference}]
+
+def _asked(schema: bytes) -> set[str]:
+    """Give the names that stand in a schema's lists of what is required, wherever they are."""
+    found: set[str] = set()
+
+    def collect(table: dict[str, Any]) -> dict[str, Any]:
+        required = table.get("required")
+        found.update(name for name in (required if isinstance(required, list) else ()) if isinstance(name, str))
+        return table
+
+    with contextlib.suppress(ValueError, RecursionError):
+        json.loads(schema, object_hook=collect)
+    return found
 
 
 def compose_umbrella(
@@ -113,12 +133,18 @@ def compose_umbrella(
     Without `embeds` there is none for the chart itself. `define` does what `definition` does.
     """
     root = Place.of(_umbrella(bundle, components, written))
-    shelf = _Shelf(define=define)
-    content = _document(bundle, components, shelf, _parts(root, author_schema, shelf))
+    owners = [(place.path, place.chart) for place in root.walk()]
+    shelf = _Shelf(keys_of(owners), define)
+    own, parts = shelf.taken(author_schema, ()), _parts(root, shelf)
+    clash = clash_of(owners)
+    content = _document(bundle, components, shelf.definitions, [], _without(clash, [*own, *parts]))
     embedded = None
     if embeds and all(one.path for one in shelf.left_out):
-        inside = _Shelf(shelf.definitions, shelf.faults, written=written, define=define)
-        embedded = _document(bundle, components, inside, _parts(root, author_schema, inside))
+        inside = _Shelf(shelf.provided, define)
+        whole = inside.taken(author_schema, (), whole=True)
+        gated = _without(clash, _parts(root, inside))
+        if not any(not one.path for one in inside.left_out):
+            embedded = _document(bundle, components, inside.definitions, whole, gated)
     composite = Composite(content, embedded, tuple(shelf.left_out))
     return composite, tuple(_left_out(composite, bundle, definition))
 
@@ -129,25 +155,36 @@ def compose_kustomize(
     author_schema: bytes | None,
     definition: Document,
     *,
+    written: Mapping[str, Any] | None = None,
     define: Define = defined,
 ) -> tuple[Composite, tuple[Finding, ...]]:
     """Compose the schema of a Flux bundle's values: a key for each release, and `global`.
 
-    `components` are those that are installed; what `condition` and `tags` switch off at build has no schema. Below a
-    key it judges what Helm coalesces to that release's values.
+    `components` are those that are installed; what `condition` and `tags` switch off at build has no schema. `written`
+    is what values.yaml holds. Below a key it judges what Helm coalesces to that release's values.
     """
-    shelf = _Shelf(define=define)
+    owners: list[tuple[Path, Chart]] = [((), Chart(bundle.name, bundle.version, {}, (), written or {}))]
+    roots = [(component.key, Place.of(component.chart)) for component in components]
+    owners += [((key, *place.path), place.chart) for key, root in roots for place in root.walk()]
+    shelf = _Shelf(keys_of(owners), define)
     parts = shelf.taken(author_schema, ())
-    for component in components:
-        below = _Shelf(shelf.definitions, shelf.faults, define=define)
-        own = _parts(Place.of(component.chart), component.chart.schema, below)
-        parts += [nested((component.key,), _all_of(own))] if own else []
-        shelf.left_out += [replace(one, path=(component.key, *one.path)) for one in below.left_out]
-    composite = Composite(_document(bundle, components, shelf, parts), None, tuple(shelf.left_out))
+    for key, root in roots:
+        below = _Shelf(shelf.provided, define, shelf.definitions, shelf.faults)
+        own = [*below.taken(root.chart.schema, ()), *_parts(root, below)]
+        parts += [nested((key,), _all_of(own))] if own else []
+        shelf.left_out += [replace(one, path=(key, *one.path)) for one in below.left_out]
+    content = _document(bundle, components, shelf.definitions, [], _without(clash_of(owners), parts))
+    composite = Composite(content, None, tuple(shelf.left_out))
     return composite, tuple(_left_out(composite, bundle, definition))
 
 
-def _document(bundle: Bundle, components: Sequence[Component], shelf: _Shelf, parts: list[Schema]) -> bytes:
+def _without(clash: Schema, parts: list[Schema]) -> Schema:
+    return {"if": clash, "else": {"allOf": parts}} if parts else {}
+
+
+def _document(
+    bundle: Bundle, components: Sequence[Component], definitions: Schema, parts: list[Schema], gated: Schema
+) -> bytes:
     described = {GLOBAL: {"description": "Values that every chart sees."}}
     described |= {component.key: _described(component.chart) for component in components}
     data = {
@@ -156,7 +193,8 @@ def _document(bundle: Bundle, components: Sequence[Component], shelf: _Shelf, pa
         "description": bundle.description,
         "properties": described,
         "allOf": parts,
-        "$defs": shelf.definitions,
+        **gated,
+        "$defs": definitions,
     }
     return as_json({keyword: value for keyword, value in data.items() if value})
 
@@ -166,16 +204,15 @@ def _described(chart: Chart) -> Schema:
     return {"title": f"{chart.name} {chart.version}", **({"description": about} if about else {})}
 
 
-def _parts(root: Place, schema: bytes | None, shelf: _Shelf) -> list[Schema]:
-    """Give the root's own schema and one for each subchart that has something to say, all about the root's values."""
+def _parts(root: Place, shelf: _Shelf) -> list[Schema]:
+    """Give a schema for each subchart that has something to say, all about the root's values."""
     imported = imported_paths(root)
-    below = (part for place in root.below for part in _part(place, shelf, imported))
-    return [*shelf.taken(schema, ()), *below]
+    return [part for place in root.below for part in _part(place, shelf, imported)]
 
 
 def _part(place: Place, shelf: _Shelf, imported: tuple[Path, ...]) -> list[Schema]:
     if not is_decidable(place, imported):
-        shelf.left_out += [LeftOut(one.path, _UNDECIDABLE) for one in place.walk() if one.chart.schema]
+        shelf.left_out += [LeftOut(one.path, _UNDECIDABLE) for one in place.walk() if one.chart.schema is not None]
         return []
     parts = [nested(place.path, reference) for reference in shelf.taken(place.chart.schema, place.path)]
     parts += [part for sub in place.below for part in _part(sub, shelf, imported)]
@@ -226,7 +263,7 @@ def forbidding_global(
     """Find the components that refuse `global`, by their keys; `written` is what values.yaml of an umbrella holds."""
     found = {}
     for component in components:
-        refusal = _refusal_of_global(component, written.get(component.key))
+        refusal = _refusal_of_global(component, written)
         if refusal:
             found[component.key] = FORBIDS_GLOBAL.finding(
                 f"{printable(component.chart.name)} refuses `global`, which Helm adds to the values of every subchart "
@@ -237,18 +274,26 @@ def forbidding_global(
     return found
 
 
-def _refusal_of_global(component: Component, own: Any) -> str:
+def _refusal_of_global(component: Component, written: Mapping[str, Any]) -> str:
     """Say what a chart has against `global`, by its own values with and without it; empty if nothing."""
-    schema = component.chart.schema
+    schema, key = component.chart.schema, component.key
     if not schema:
         return ""
     try:
+        own = written.get(key)
         table = values.effective(component.chart, own if isinstance(own, dict) else {})[0].values
         if GLOBAL in table:
             return ""
-        found = schemas.judge(schema, {**table, GLOBAL: {}})
+        handed = values.for_release({key: {}, GLOBAL: written.get(GLOBAL, {})}, key)
+        found = schemas.judge(schema, {**table, **handed})
         before = schemas.judge(schema, table) if found else ()
-        new = [one for one in found if one not in before]
     except (values.ValuesError, schemas.SchemaFault):
         return ""  # a fault of its own, found where values are judged
+    new = [one for one in found if one not in before and not _asks_for_more(one)]
     return f"{'.'.join(map(str, new[0].route)) or 'its values'}: {new[0].message}" if new else ""
+
+
+def _asks_for_more(violation: schemas.Violation) -> bool:
+    """Say whether another `global` could mend it."""
+    inside = len(violation.route) > 1 or violation.keyword in _ASKING
+    return violation.route[:1] == (GLOBAL,) and inside

@@ -101,7 +101,7 @@ def nested(path: Path, schema: Schema) -> Schema:
     return schema
 
 
-def _present(path: Path, schema: Any) -> Schema:
+def present(path: Path, schema: Any) -> Schema:
     """Claim that something stands at a path, and meets a schema."""
     for part in reversed(path):
         schema = {"type": "object", "required": [part], "properties": {part: schema}}
@@ -115,18 +115,18 @@ def _off(place: Place, switch: Requirement, conditions: Sequence[Path]) -> Schem
     path, *others = conditions
     # where nothing stands Helm may have seen the default of a chart that is disabled now
     by_default = _is_false(place, path)
-    here = {"not": _present(path, {"not": {"const": False}})} if by_default else _present(path, {"const": False})
+    here = {"not": present(path, {"not": {"const": False}})} if by_default else present(path, {"const": False})
     later = _off(place, switch, others)
-    return {"anyOf": [here, {"allOf": [{"not": _present(path, {"const": True})}, later]}]} if later else here
+    return {"anyOf": [here, {"allOf": [{"not": present(path, {"const": True})}, later]}]} if later else here
 
 
 def _off_by_tags(place: Place, tags: Sequence[str]) -> Schema | None:
     if not tags:
         return None
-    none_on = {"not": {"anyOf": [_present(("tags", tag), {"const": True}) for tag in tags]}}
+    none_on = {"not": {"anyOf": [present(("tags", tag), {"const": True}) for tag in tags]}}
     if any(_is_false(place, ("tags", tag)) for tag in tags):
         return none_on
-    return {"allOf": [{"anyOf": [_present(("tags", tag), {"const": False}) for tag in tags]}, none_on]}
+    return {"allOf": [{"anyOf": [present(("tags", tag), {"const": False}) for tag in tags]}, none_on]}
 
 
 def _is_false(place: Place, path: Path) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from brolly import facts, limits
+import msgspec
+
+from brolly import checks, facts, limits
 from brolly import release as records
 from brolly.engine import lint_request, linted, render_request
 from brolly.facts import ReleaseFacts
@@ -74,9 +76,7 @@ class _Questions:
 
     def answers(self) -> list[ReleaseFacts]:
         """Ask, and draw the facts of each release."""
-        requests = [
-            render_request(one.package, one.values, name=one.name, namespace=one.namespace) for one in self._releases
-        ]
+        requests = [self._request(place, one.package) for place, one in enumerate(self._releases)]
         renders = [self._engines.submit(request) for request in requests]
         for place, one in enumerate(self._releases):
             if one.overlay is None or not one.chart.lints_alike:
@@ -88,6 +88,15 @@ class _Questions:
             for asked in (*renders, *self._lints.values()):
                 asked.cancel()
 
+    def _request(self, place: int, package: bytes) -> Request:
+        one = self._releases[place]
+        return render_request(package, one.values, name=one.name, namespace=one.namespace)
+
+    @cached_property
+    def _without_remote(self) -> bytes:
+        """The package without the schemas for which an engine would have to fetch something: they must hide nothing."""
+        return checks.without_remote_schemas(self._releases[0].package)
+
     def _facts(self, requests: Sequence[Request], renders: Sequence[Future[Answer]]) -> list[ReleaseFacts]:
         """Read the answers; a second thread helps, for much of it is compression, which needs no interpreter."""
         seen: KnownDocuments = {}
@@ -95,9 +104,15 @@ class _Questions:
 
         def drawn(place: int) -> ReleaseFacts:
             rendering = self._engines.rendering(requests[place], renders[place].result(), seen)
-            if isinstance(rendering, EngineFailure):
+            if not isinstance(rendering, EngineFailure):
+                return self._drawn(self._releases[place], parent, rendering)
+            if rendering.kind != "values-schema" or self._without_remote is self._releases[place].package:
                 return ReleaseFacts(failure=rendering)
-            return self._drawn(self._releases[place], parent, rendering)
+            again = self._request(place, self._without_remote)
+            rendering = self._engines.rendering(again, self._engines.submit(again).result(), seen)
+            if isinstance(rendering, EngineFailure):
+                return ReleaseFacts(failure=rendering, skips_remote=True)
+            return msgspec.structs.replace(self._drawn(self._releases[place], parent, rendering), skips_remote=True)
 
         return side_by_side(drawn, range(len(requests)), min(self._jobs, 2))
 
@@ -115,13 +130,15 @@ class _Questions:
         known, (objects, refused) = side_by_side(lambda step: step(), steps, min(self._jobs, 2))
         return ReleaseFacts(objects=objects, record=known, refused_crds=refused)
 
-    def _lint(self, place: int, rendered: Future[Answer] | None) -> None:
+    def _lint(self, place: int, rendered: Future[Answer] | None, package: bytes | None = None) -> None:
         one = self._releases[place]
-        request = lint_request(one.package, one.values, namespace=one.namespace)
+        request = lint_request(package or one.package, one.values, namespace=one.namespace)
         self._lints[place] = self._engines.submit(request, like=rendered)
 
     def _linted(self, place: int, known: ReleaseFacts) -> LintReport | EngineFailure:
-        if place not in self._lints:
+        if known.skips_remote:
+            self._lint(place, None, self._without_remote)
+        elif place not in self._lints:
             defaults = self._defaults.lint if self._defaults else self._linted_defaults()
             if isinstance(defaults, LintReport) and known.is_accepted:
                 return defaults

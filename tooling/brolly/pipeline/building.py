@@ -125,7 +125,8 @@ def _build(shop: Shop, draft: Draft, known: str) -> Built:
 
 def _said_once(found: Sequence[Finding]) -> Iterator[Finding]:
     """Leave out that a schema is not in the composite where it was said what is wrong with that schema."""
-    judged = {one.location for one in found if one.code in {checks.BROKEN_SCHEMA.code, checks.REMOTE_SCHEMA.code}}
+    faults = {checks.BROKEN_SCHEMA.code, checks.COSTLY_SCHEMA.code, checks.REMOTE_SCHEMA.code}
+    judged = {one.location for one in found if one.code in faults}
     for one in found:
         if one.code != composite.LEFT_OUT.code or one.location not in judged:
             yield one

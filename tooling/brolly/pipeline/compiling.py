@@ -53,7 +53,9 @@ def compile_bundle(
     if flux is None:
         return None, faults
     enabled = tuple(component for component in components if component.key in flux.enabled)
-    schema, found = composite.compose_kustomize(bundle, enabled, author, wrote.definition, define=define)
+    schema, found = composite.compose_kustomize(
+        bundle, enabled, author, wrote.definition, written=_written(wrote), define=define
+    )
     return Compilation(flux, schema), (*faults, *found)
 
 
@@ -62,10 +64,12 @@ def _written(wrote: Authored) -> Mapping[str, Any]:
 
 
 @cache
-def _definition(results: Results, schema: bytes, address: str) -> dict[str, Any]:
+def _definition(results: Results, schema: bytes, address: str, provided: frozenset[str] | None) -> dict[str, Any]:
     """Do what `composite.definition` does, once for each schema on a machine; what it gives must not be changed."""
-    key = key_of(schema, address, tool_identity())
-    content = results.remembered("definition", key, str, lambda: json.dumps(composite.definition(schema, address)))
+    key = key_of(schema, address, json.dumps(None if provided is None else sorted(provided)), tool_identity())
+    content = results.remembered(
+        "definition", key, str, lambda: json.dumps(composite.definition(schema, address, provided))
+    )
     definition: dict[str, Any] = json.loads(content)
     return definition
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from brolly import checks, document, values
 from brolly.authored import Overlay
 from brolly.errors import BrollyError, UsageError
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from brolly.checks import Release
+    from brolly.engines import Engines
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,12 @@ def _render(shop: Shop, draft: Draft, value_files: Sequence[tuple[str, bytes]]) 
     for release in releases:
         if bool(release.overlay) != bool(overlay):
             continue
-        answer = shop.engines.render(
-            release.package, dict(release.values), name=release.name, namespace=release.namespace
-        )
-        known = _facts(release, answer)
+        answer, skips = _answer(shop.engines, release)
+        known = msgspec.structs.replace(_facts(release, answer), skips_remote=skips)
         subject = checks.Subject(wrote, enabled, release, known, frozenset(forbidding))
-        if isinstance(answer, EngineFailure):
+        if isinstance(answer, EngineFailure) or skips:
             draft = draft.found((*checks.check_values(subject), *checks.check_rendering(subject)))
-        else:
+        if not isinstance(answer, EngineFailure):
             rendered.append(Rendered(release, answer))
             draft = draft.found(checks.check_crds(subject))
     return draft, tuple(rendered)
@@ -82,6 +83,19 @@ def _facts(release: Release, answer: Rendering | EngineFailure) -> ReleaseFacts:
         return ReleaseFacts(failure=answer)
     _, refused = objects_of(answer, release.chart)
     return ReleaseFacts(refused_crds=refused)
+
+
+def _answer(engines: Engines, release: Release) -> tuple[Rendering | EngineFailure, bool]:
+    """Ask Helm's engine, if need be without the schemas that it would fetch; say whether that was needed."""
+
+    def asked(package: bytes) -> Rendering | EngineFailure:
+        return engines.render(package, dict(release.values), name=release.name, namespace=release.namespace)
+
+    answer = asked(release.package)
+    if not isinstance(answer, EngineFailure) or answer.kind != "values-schema":
+        return answer, False
+    package = checks.without_remote_schemas(release.package)
+    return (answer, False) if package is release.package else (asked(package), True)
 
 
 def _operator(value_files: Sequence[tuple[str, bytes]]) -> tuple[tuple[Overlay, ...], list[Any]]:

@@ -9,7 +9,7 @@ import functools
 import json
 import re
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
@@ -49,12 +49,36 @@ class SchemaFault(ValueError):  # noqa: N818 - a fault of the schema, as `Findin
         self.route = route
 
 
-class RemoteReference(SchemaFault):
-    """A reference to another document: Helm would fetch it, or read it from the host, whenever it renders."""
+class TooMuchWork(SchemaFault):
+    """Judging takes more steps than are worth it: Helm may come to a verdict, and may take long for it."""
 
-    def __init__(self, reference: str, route: Route = ()) -> None:
+    def __init__(self) -> None:
+        super().__init__("takes too many steps to judge by: its references multiply")
+
+
+class Budget:
+    """How many keywords may still be applied: a count, since no clock gives the same verdict twice."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def spend(self, steps: int = 1) -> None:
+        """Take steps; TooMuchWork if there are none left."""
+        self._left -= steps
+        if self._left < 0:
+            raise TooMuchWork
+
+
+class RemoteReference(SchemaFault):
+    """A reference to another document: Helm would fetch it, or read it from the host, whenever it renders.
+
+    `is_fetched` says which: what is at a web address may be there for those who install.
+    """
+
+    def __init__(self, reference: str, address: str, route: Route = ()) -> None:
         super().__init__(f"refers to another document: {reference[:200]}", route)
         self.reference = reference
+        self.is_fetched = urlsplit(address).scheme in {"http", "https"}
 
 
 @dataclass(eq=False)
@@ -77,6 +101,12 @@ class Document:
     content: Any = field(repr=False)
     resources: dict[str, Resource] = field(default_factory=dict, repr=False)
     collected: set[str] = field(default_factory=set, repr=False)
+    addresses: dict[str, Resource] = field(default_factory=dict, repr=False)
+
+    def add(self, resource: Resource) -> Resource:
+        """Take a resource in, the first with its address."""
+        self.addresses.setdefault(resource.address, resource)
+        return self.resources.setdefault(resource.pointer, resource)
 
     def resource_at(self, pointer: str) -> Resource:
         """Give the innermost resource around a pointer."""
@@ -88,7 +118,7 @@ class Document:
         """Give the resource with an address; the document's own address is its root."""
         if address == self.address:
             return self.resources[""]
-        return next((item for item in self.resources.values() if item.address == address), None)
+        return self.addresses.get(address)
 
 
 def read_json(content: bytes) -> Any:
@@ -110,7 +140,12 @@ def _integer(text: str) -> int | Decimal:
 
 
 def _decimal(text: str) -> Decimal:
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"the number {text[:40]} is out of bounds") from None
+    if not number:
+        return Decimal(0)
     if abs(number.adjusted()) > _MAX_EXPONENT:
         raise ValueError(f"the number {text[:40]} is out of bounds")
     return number
@@ -213,8 +248,13 @@ def route_of(pointer: str) -> Route:
     return tuple(int(part) if part.isdecimal() else part for part in _parts(pointer))
 
 
+def named(part: str) -> str:
+    """Decode one part of a JSON pointer."""
+    return part.replace("~1", "/").replace("~0", "~")
+
+
 def _parts(pointer: str) -> list[str]:
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    return [named(part) for part in pointer.split("/")[1:]]
 
 
 def found_at(content: Any, pointer: str, route: Route) -> Any:
@@ -248,7 +288,7 @@ def draft_of(schema: Any, fallback: int, pointer: str) -> int:
         case "urn":
             return fallback  # unresolved, Helm reads it as the schema `true`
         case "http" | "https" | "file":
-            raise RemoteReference(named, route)
+            raise RemoteReference(named, address, route)
         case _:
             raise SchemaFault(f"unknown draft: {named[:200]}", route)
 
@@ -278,7 +318,7 @@ def collect(document: Document, schema: Any, base: str, pointer: str, fallback: 
     document.collected.add(pointer)
     if not isinstance(schema, dict):
         if isinstance(schema, bool) and not pointer:
-            document.resources[""] = Resource("", base, fallback)
+            document.add(Resource("", base, fallback))
         return
     draft = draft_of(schema, fallback, pointer)
     own = _address_in(schema, draft)
@@ -297,12 +337,12 @@ def collect(document: Document, schema: Any, base: str, pointer: str, fallback: 
 
 
 def _resource(document: Document, address: str, pointer: str, draft: int, *, is_new: bool) -> Resource:
-    for known in document.resources.values():
-        if known.address == address:
-            if is_new and known.pointer != pointer:
-                raise SchemaFault(f"two schemas have the address {address[:200]}", route_of(pointer))
-            return known
-    return document.resources.setdefault(pointer, Resource(pointer, address, draft))
+    known = document.addresses.get(address)
+    if known is None:
+        return document.add(Resource(pointer, address, draft))
+    if is_new and known.pointer != pointer:
+        raise SchemaFault(f"two schemas have the address {address[:200]}", route_of(pointer))
+    return known
 
 
 def _collect_anchors(schema: Mapping[str, Any], pointer: str, resource: Resource) -> None:

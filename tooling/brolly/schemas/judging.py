@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from brolly.schemas.dialects import METASCHEMAS, ROOT, Route, SchemaFault, metaschema, read_json
+from brolly.schemas.dialects import METASCHEMAS, ROOT, Budget, Route, SchemaFault, metaschema, read_json
 from brolly.schemas.keywords import errors_of
 from brolly.schemas.lowering import ENTER, ORIGIN, lower
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
 
 _LONGEST_SHOWN: Final = 60
+# Steps to judge values by a schema, and a schema by its metaschema: some seconds. Values of real charts take some ten
+# thousand; a metaschema takes up to 45 for each schema in it; n schemas of two references each to the next take 2^n.
+_STEPS: Final = 200_000
+_STEPS_OF_CHECKS: Final = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def judge(schema: bytes, instance: Any) -> tuple[Violation, ...]:
 
     The instance is what Helm makes of YAML: mappings with texts for keys, lists, texts, numbers, booleans and None.
     """
-    return _violations(_compiled(schema), instance)
+    return _violations(_compiled(schema), instance, Budget(_STEPS))
 
 
 def judge_parsed(schema: Mapping[str, Any], instance: Any) -> tuple[Violation, ...]:
@@ -48,23 +52,24 @@ def judge_parsed(schema: Mapping[str, Any], instance: Any) -> tuple[Violation, .
 
 @functools.lru_cache(maxsize=128)
 def _compiled(schema: bytes) -> Any:
-    return lower(read_json(schema), ROOT, _check)
+    budget = Budget(_STEPS_OF_CHECKS)
+    return lower(read_json(schema), ROOT, functools.partial(_check, budget=budget), budget)
 
 
 @functools.cache
 def _compiled_metaschema(draft: int) -> Any:
-    return lower(metaschema(METASCHEMAS[draft]), METASCHEMAS[draft], None)
+    return lower(metaschema(METASCHEMAS[draft]), METASCHEMAS[draft], None, Budget(_STEPS_OF_CHECKS))
 
 
-def _check(schema: Any, draft: int, route: Route) -> None:
+def _check(schema: Any, draft: int, route: Route, *, budget: Budget) -> None:
     """Judge a schema by its draft's metaschema, as the compiler does before anything else."""
-    for violation in _violations(_compiled_metaschema(draft), schema):
+    for violation in _violations(_compiled_metaschema(draft), schema, budget):
         raise SchemaFault(violation.message, (*route, *violation.route))
 
 
-def _violations(schema: Any, instance: Any) -> tuple[Violation, ...]:
+def _violations(schema: Any, instance: Any, budget: Budget) -> tuple[Violation, ...]:
     try:
-        found = [_violation(leaf) for error in errors_of(schema, instance) for leaf in _telling(error)]
+        found = [_violation(leaf) for error in errors_of(schema, instance, budget) for leaf in _telling(error)]
     except RecursionError as error:
         raise SchemaFault("nested too deeply") from error
     others = [violation for violation in found if violation.keyword != "$ref"]

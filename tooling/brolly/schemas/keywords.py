@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from brolly.schemas import formats
-from brolly.schemas.dialects import canonical, exact
+from brolly.schemas.dialects import Budget, canonical, exact
 from brolly.schemas.lowering import ENTER, DynamicReference, Entrance
 
 if TYPE_CHECKING:
@@ -28,9 +28,13 @@ _STOCK: Final = (
 _KINDS: Final[Mapping[str, type]] = {"null": type(None), "boolean": bool, "string": str, "array": list, "object": dict}
 
 
-def errors_of(schema: Any, instance: Any) -> Iterator[ValidationError]:
-    """Apply a lowered schema to an instance; RecursionError if one of them is nested too deeply."""
-    return _validator_type()(schema, format_checker=_judgment()).iter_errors(instance)  # type: ignore[no-any-return]
+def errors_of(schema: Any, instance: Any, budget: Budget) -> Iterator[ValidationError]:
+    """Apply a lowered schema to an instance.
+
+    RecursionError if one of them is nested too deeply, TooMuchWork if the budget does not suffice.
+    """
+    validator = _validator_type()(schema, format_checker=_judgment(budget))
+    return validator.iter_errors(instance)  # type: ignore[no-any-return]
 
 
 @functools.cache
@@ -42,9 +46,19 @@ def _validator_type() -> Any:
     kinds |= {"number": _is_number, "integer": _is_integer}
     return validators.create(
         meta_schema={},
-        validators={**{name: stock[name] for name in _STOCK}, **_KEYWORDS},
+        validators={
+            name: _counted(apply) for name, apply in {**{name: stock[name] for name in _STOCK}, **_KEYWORDS}.items()
+        },
         type_checker=TypeChecker(kinds),
     )
+
+
+def _counted(apply: Callable[..., Any]) -> Callable[..., Any]:
+    def keyword(validator: Any, wanted: Any, instance: Any, schema: Any) -> Any:
+        validator.format_checker.budget.spend()
+        return apply(validator, wanted, instance, schema)
+
+    return keyword
 
 
 def _is_kind(kind: type, _checker: Any, value: Any) -> bool:
@@ -56,10 +70,15 @@ def _is_number(_checker: Any, value: Any) -> bool:
 
 
 def _is_integer(checker: Any, value: Any) -> bool:
-    return _is_number(checker, value) and (isinstance(value, int) or value == value // 1)
+    return _is_number(checker, value) and (isinstance(value, int) or _is_whole(value))
 
 
-def _judgment() -> Any:
+def _is_whole(number: float | Decimal) -> bool:
+    # `//` has no more digits than the context
+    return number == number.to_integral_value() if isinstance(number, Decimal) else number.is_integer()
+
+
+def _judgment(budget: Budget) -> Any:
     """Give the state of one judgment, in the one place that jsonschema hands down untouched.
 
     `entered` holds the schemas that are being applied, outermost first, each with the value it is applied to.
@@ -68,6 +87,7 @@ def _judgment() -> Any:
 
     judgment = FormatChecker(formats=())
     judgment.entered = []  # type: ignore[attr-defined]
+    judgment.budget = budget  # type: ignore[attr-defined]
     return judgment
 
 
@@ -207,6 +227,7 @@ def _evaluated(validator: Any, schema: Any, instance: Any) -> set[Any]:
     if ENTER in schema:
         with _entering(validator, schema[ENTER], instance):
             return _evaluated(validator, schema[ENTER].schema, instance)
+    validator.format_checker.budget.spend()
     seen = _evaluated_here(validator, schema, instance)
     for below in _applied(validator, schema, instance):
         if validator.evolve(schema=below).is_valid(instance):

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from brolly.schemas import formats
 from brolly.schemas.dialects import (
     ROOT,
+    Budget,
     Document,
     RemoteReference,
     Resource,
@@ -65,8 +66,9 @@ class DynamicReference:
 class _Lowering:
     """One compilation: a queue of (document, pointer), and the lowered schema of each."""
 
-    def __init__(self, check: Callable[[Any, int, Route], None] | None) -> None:
+    def __init__(self, check: Callable[[Any, int, Route], None] | None, budget: Budget) -> None:
         self.check = check
+        self.budget = budget
         self.documents: dict[str, Document] = {}
         self.lowered: dict[tuple[str, str], Any] = {}
         self.queue: list[tuple[Document, str]] = []
@@ -77,7 +79,7 @@ class _Lowering:
         document = self.documents[address] = Document(address, content)
         collect(document, content, address, "", draft)
         if not document.resources:
-            document.resources[""] = Resource("", address, draft)
+            document.add(Resource("", address, draft))
         self._check(document, content, "")
         return document
 
@@ -86,6 +88,7 @@ class _Lowering:
         if self.check is None:
             return
         draft = document.resource_at(pointer).draft
+        self.budget.spend(len(document.resources) >> 3)
         foreign = [
             resource
             for at, resource in document.resources.items()
@@ -150,7 +153,7 @@ class _Lowering:
         if content is not None:
             return self.document(address, content)
         if urlsplit(address).scheme in {"http", "https", "file"}:
-            raise RemoteReference(reference, route)
+            raise RemoteReference(reference, address, route)
         raise SchemaFault(f"not a reference: {reference[:200]}", route)
 
     def run(self, document: Document) -> Any:
@@ -276,7 +279,7 @@ class _Schema:
             "format": self._format(),
             **self._bounds(),
             "multipleOf": self._number("multipleOf"),
-            **{keyword: schema.get(keyword) for keyword in counts},
+            **{keyword: _count(schema.get(keyword)) for keyword in counts},
             "pattern": self._pattern(schema["pattern"], "pattern") if "pattern" in schema else None,
             "uniqueItems": schema.get("uniqueItems"),
             "required": schema.get("required"),
@@ -342,7 +345,7 @@ class _Schema:
             found = {"items": self._sub("items")}
         found["contains"] = self._sub("contains", 6)
         if self._is(2019):
-            found |= {keyword: self.schema.get(keyword) for keyword in ("minContains", "maxContains")}
+            found |= {keyword: _count(self.schema.get(keyword)) for keyword in ("minContains", "maxContains")}
         # which items `contains` has seen counts for unevaluatedItems from 2020-12 on
         return found | ({"$containsEvaluates": True} if self._is(2020) and found["contains"] is not None else {})
 
@@ -364,14 +367,21 @@ class _Schema:
         }
 
 
-def lower(content: Any, address: str, check: Callable[[Any, int, Route], None] | None) -> Any:
-    """Lower a schema document; SchemaFault where Helm refuses it.
+def _count(value: Any) -> int | None:
+    """Give a count as Go does: of a number that no int64 holds, the lowest bits."""
+    if not isinstance(value, int | Decimal):
+        return None
+    return (int(value) + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def lower(content: Any, address: str, check: Callable[[Any, int, Route], None] | None, budget: Budget) -> Any:
+    """Lower a schema document; SchemaFault where Helm refuses it, TooMuchWork where the budget does not suffice.
 
     `check` judges a schema against its draft's metaschema and raises SchemaFault; without it the document is itself a
     metaschema: not checked, and its formats asserted.
     """
     try:
-        lowering = _Lowering(check)
+        lowering = _Lowering(check, budget)
         return lowering.run(lowering.document(address, content))
     except RecursionError as error:
         raise SchemaFault("nested too deeply") from error
