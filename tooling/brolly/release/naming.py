@@ -23,6 +23,8 @@ _SHARE: Final = 0.9
 _FIRST: Final = 80
 # a name that is a word of its own is found too often: it counts at most so many times for each object
 _EACH_OBJECT: Final = 5
+# a namespace after so many hyphens is the end of names
+_ENDINGS: Final = 50
 # bytes. A name inside of base64 has three forms, which hardly repeat; a certificate is made for several host names
 _IN_BASE64: Final = 150
 _CERTIFICATE: Final = 200
@@ -34,7 +36,8 @@ _ENCODED: Final = re.compile(rb"[A-Za-z0-9+/]{16,}={0,2}")
 def added_by_longer_names(name: str, namespace: str, parts: Iterable[Part]) -> float:
     """Say by how many bytes the longest names enlarge what is rendered: put them in place of those that are there."""
     rendered = [part for part in parts if part.what in {"manifests", "hooks"}]
-    names = _Names(name.encode(), namespace.encode())
+    hyphened = sum(part.json.count(b"-" + namespace.encode()) for part in rendered)
+    names = _Names(name.encode(), namespace.encode(), is_ending=hyphened > _ENDINGS)
     encoded = [names.may_be_encoded_in(part) for part in rendered]
     pairs = (
         (part.json, names.lengthened(part, is_encoded)) for part, is_encoded in zip(rendered, encoded, strict=True)
@@ -49,7 +52,8 @@ def added_by_longer_names(name: str, namespace: str, parts: Iterable[Part]) -> f
 class _Names:
     """Finds a release's name and its namespace in what is rendered."""
 
-    def __init__(self, name: bytes, namespace: bytes) -> None:
+    def __init__(self, name: bytes, namespace: bytes, *, is_ending: bool) -> None:
+        self._before_namespace = {b".", b"/", b"@"} | ({b"-"} if is_ending else set())
         self._encoded = (*_encodings(name), *_encodings(namespace))
         # a pattern that begins with letters is found fast: what stands before is looked at afterwards
         self._name = re.compile(re.escape(name) + rb"(?![A-Za-z0-9])")
@@ -74,9 +78,10 @@ class _Names:
         return found[0] if before.isalnum() else _LONG_NAME
 
     def _longer_namespace(self, found: re.Match[bytes]) -> bytes:
-        # `default` is a word too: a namespace is meant where one is declared, in host names, after a slash or a hyphen
+        # `default` is a word too: a namespace is meant where one is declared, in host names, after a slash,
+        # and where names often end with it
         before = found.string[max(0, found.start() - 18) : found.start()]
-        is_meant = found[1] or before[-1:] in {b".", b"/", b"@", b"-"} or _DECLARED.search(before)
+        is_meant = found[1] or before[-1:] in self._before_namespace or _DECLARED.search(before)
         return _LONG_NAMESPACE + (found[1] or b"") if is_meant else found[0]
 
     def _lengthened_inside(self, found: re.Match[bytes]) -> bytes:
@@ -101,8 +106,10 @@ def _inside_base64(names: _Names, parts: Iterable[Part]) -> int:
 
 
 def _decoded(text: bytes) -> bytes:
-    """Decode base64; what only looks like it is empty."""
+    """Decode base64 of text; what only looks like it, as long words and digests do, is empty."""
     try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
+        found = base64.b64decode(text, validate=True)
+        found.decode()
+    except (binascii.Error, UnicodeDecodeError):
         return b""
+    return found

@@ -25,7 +25,7 @@ _AT_MOST: Final = 1.0105
 _LOSS: Final = 0.5
 _AT_MOST_IF_THEY_LOSE: Final = 1.02
 # what is dense and gains, as base64 of text does, may gain more
-_DENSE: Final = 0.4
+_DENSE: Final = 0.5
 _AT_MOST_IF_DENSE: Final = 1.032
 # bytes. Pieces from all over a text tell the gain, at a lower level too; fewer still are counted: that takes long
 _PIECE: Final = 32 << 10
