@@ -589,13 +589,14 @@ class Installer:
         namespace: str = "default",
         kinds: Iterable[Kind] = (),
         upgrades: int = 0,
+        rolls_back: bool = False,
     ) -> tuple[list[bytes], str]:
         """Install a chart into the emptied server: the records that were stored, the last one last; and the fault.
 
-        It is upgraded to itself so many times.
+        It is upgraded to itself so many times, then tested, rolled back to the first and tested again if so asked.
         """
         self._server.reset(kinds)
-        request = [base64.b64encode(package).decode(), dict(values), name, namespace, upgrades]
+        request = [base64.b64encode(package).decode(), dict(values), name, namespace, upgrades, rolls_back]
         requests, answers = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
         requests.write(json.dumps(request).encode() + b"\n")
         requests.flush()
@@ -614,7 +615,7 @@ def _serve(url: str) -> None:
     config = {"apiVersion": "v1", "kind": "Config", "current-context": "x", "users": [{"name": "x", "user": {}}]}
     text = json.dumps({**config, "clusters": [cluster], "contexts": [context]})
     for line in sys.stdin.buffer:
-        package, values, name, namespace, upgrades = json.loads(line)
+        package, values, name, namespace, upgrades, rolls_back = json.loads(line)
         fault = ""
         try:
             with helm_python.Config(kubeconfig_content=text, namespace=namespace, qps=10000, burst_limit=10000) as to:
@@ -623,6 +624,10 @@ def _serve(url: str) -> None:
                     # a handle is good for one time: Helm changes the chart
                     with helm_python.Chart.load_archive(base64.b64decode(package)) as chart:
                         act(chart, name, values, namespace=namespace, timeout=60)
+                if rolls_back:
+                    to.test(name, timeout=60)
+                    to.rollback(name, version=1, timeout=60)
+                    to.test(name, timeout=60)
         except helm_python.HelmError as error:
             fault = str(error) or type(error).__name__
         answers.write(json.dumps(fault).encode() + b"\n")

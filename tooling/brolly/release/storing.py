@@ -34,13 +34,17 @@ _RAW_NUMBER: Final = re.compile(rb'"\\u0000([-+.0-9e]+)\\u0000"')
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of the record's JSON. `source` is the key of the dependency it comes from, "" for the chart itself."""
+    """A piece of the record's JSON. `source` is the key of the dependency it comes from, "" for the chart itself.
+
+    `later` is a hook that no install runs, once it has run: in an upgrade, a rollback, a test.
+    """
 
     json: bytes = field(repr=False)
     what: What = "frame"
     source: str = ""
     template: str = ""
     kind: str = ""
+    later: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -172,14 +176,17 @@ def _source(manifest: Manifest) -> str:
 def _hooks(hooks: Iterable[Hook]) -> Iterator[Part]:
     opening = b',"hooks":['
     for place, hook in enumerate(hooks, 1):
-        yield Part(opening + _json(_hook(hook, place)), "hooks", _source(hook), hook.source, hook.kind)
+        runs = bool({"pre-install", "post-install"} & set(hook.events))
+        # a rollback keeps what the hooks of the earlier release say, so all may have run
+        later = b"" if runs else opening + _json(_hook(hook, place, runs=True))
+        text = opening + _json(_hook(hook, place, runs=runs))
+        yield Part(text, "hooks", _source(hook), hook.source, hook.kind, later)
         opening = b","
     if opening == b",":
         yield Part(b"]")
 
 
-def _hook(hook: Hook, place: int) -> dict[str, Any]:
-    runs = bool({"pre-install", "post-install"} & set(hook.events))
+def _hook(hook: Hook, place: int, *, runs: bool) -> dict[str, Any]:
     last_run = {"started_at": _stamp(2 * place), "completed_at": _stamp(2 * place + 1), "phase": "Succeeded"}
     fields: dict[str, Any] = {
         "name": hook.name,
