@@ -108,8 +108,8 @@ def _new(name: str, taken: set[str]) -> str:
 
 
 def _of_dropped(node: Node, targets: AbstractSet[str], taken: set[str]) -> Iterator[tuple[str, Move]]:
-    for keyword in _DROPPED:
-        value = node.schema.get(keyword)
+    for keyword in [keyword for keyword in _DROPPED if keyword in node.schema]:
+        value = node.schema[keyword]
         names = list(value) if keyword in _NAMED and isinstance(value, dict) else []
         paths: list[tuple[str, ...]] = [(keyword, name) for name in names]
         for path in paths or [(keyword,)]:
@@ -130,7 +130,9 @@ def _table(schema: Mapping[str, Any], keyword: str) -> dict[str, Any]:
 def move(node: Node, moved: Mapping[str, Move]) -> None:
     """Do in a schema what was said."""
     for keyword in ("definitions", *_DROPPED, "oneOf"):
-        value = node.schema.get(keyword)
+        if keyword not in node.schema:
+            continue
+        value = node.schema[keyword]
         at = below(node.pointer, keyword)
         inner = {below(at, name): item for name, item in _table(node.schema, keyword).items()}
         for pointer, item in {at: value, **inner}.items():
