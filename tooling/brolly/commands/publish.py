@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from brolly import workspace
 from brolly.commands.run import fault_facts, find_workspace, from_here, jobs_of, print_faults, print_json
+from brolly.findings import printable
 from brolly.pipeline.proving import listed_in
 from brolly.registry import parse_destination
 from brolly.report.text import size_text
@@ -40,6 +41,6 @@ def run(args: argparse.Namespace) -> int:
             print(f"{status}  {one.url}@{one.digest}  {size_text(one.size)}")
     if not args.quiet or args.strict:
         for note in notes:
-            print(f"warning: {note}", file=sys.stderr)
+            print(f"warning: {printable(note)}", file=sys.stderr)
     print_faults(args, faults)
     return max((fault.exit_code for _, fault in faults), default=int(args.strict and bool(notes)))
