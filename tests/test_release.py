@@ -511,10 +511,17 @@ def test_a_record_without_its_largest_dependency_is_as_much_smaller_as_was_attri
     assert saved == pytest.approx(largest.size, rel=0.05)
 
 
+def measure_of(record: release.Record, place: Callable[[str], Location]) -> limits.Measure:
+    """Measure a record as the sizes of a bundle do, at the place of what makes it large."""
+    cause = release.cause(record, release.attribute(record))
+    what = "the release record of top, at most,"
+    return limits.Measure(limits.RELEASE_RECORD, record.upper_bound, what, place(cause.source), *release.remedy(cause))
+
+
 def test_a_record_over_the_limit_is_measured_at_its_largest_dependency_with_what_a_remedy_saves() -> None:
     record = example(4000)
     place = Location("bundles/top/bundle.yaml", 7, 5)
-    measure = release.measure(record, release.attribute(record), "top", {"big": place}.__getitem__)
+    measure = measure_of(record, {"big": place}.__getitem__)
     (finding,) = limits.check([measure], limits.policy({}, {}))
     assert (finding.code, finding.severity, finding.location) == ("size/release-too-large", "error", place)
     assert finding.message.startswith("the release record of top, at most, is 1.0")
@@ -524,10 +531,7 @@ def test_a_record_over_the_limit_is_measured_at_its_largest_dependency_with_what
 
 def test_a_record_near_the_limit_is_a_warning_and_a_small_one_is_nothing() -> None:
     record = example(3400)
-    found = [
-        list(limits.check([release.measure(one, release.attribute(one), "top", Location)], limits.policy({}, {})))
-        for one in (record, example())
-    ]
+    found = [list(limits.check([measure_of(one, Location)], limits.policy({}, {}))) for one in (record, example())]
     assert [[finding.code for finding in findings] for findings in found] == [["size/release-near-limit"], []]
 
 
@@ -535,7 +539,7 @@ def test_what_the_chart_itself_brings_has_a_remedy_too() -> None:
     content = package({"Chart.yaml": "apiVersion: v2\nname: top\nversion: 1.0.0\n", "a.bin": bytes(9)}, "top")
     parent = release.parent(charts.read_package(content), content)
     record = release.record(parent, Rendering(), {}, name="x", namespace="default")
-    measure = release.measure(record, release.attribute(record), "top", lambda key: Location(key or "top"))
+    measure = measure_of(record, lambda key: Location(key or "top"))
     assert measure.location == Location("top")
     assert measure.hint.startswith("take out what no release needs")
 

@@ -6,7 +6,7 @@ subcharts only what they render, and their defaults. Source: helm v4.2.3 pkg/rel
 pkg/storage/driver/util.go; real records judge it in tests.
 """
 
-from brolly.release.attribution import LIMIT, Attribution, Cause, Portion, Share, attribute, cause, measure, remedy
+from brolly.release.attribution import LIMIT, Attribution, Cause, Portion, Share, attribute, cause, remedy
 from brolly.release.sizes import Record, record, without
 from brolly.release.storing import Parent, Part, parent
 
@@ -21,7 +21,6 @@ __all__ = [
     "Share",
     "attribute",
     "cause",
-    "measure",
     "parent",
     "record",
     "remedy",

@@ -6,14 +6,13 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from brolly.limits import RELEASE_RECORD, Measure
+from brolly.limits import RELEASE_RECORD
 from brolly.release.packing import pieces
 from brolly.release.sizes import without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from brolly.findings import Location
     from brolly.release.sizes import Record
     from brolly.release.storing import Part
 
@@ -103,14 +102,6 @@ def attribute(record: Record, *, by_object: bool = True) -> Attribution:
         templates=_portions(record, costs, lambda group: group.template),
         kinds=_portions(record, costs, lambda group: group.kind),
     )
-
-
-def measure(record: Record, attribution: Attribution, title: str, place: Callable[[str], Location]) -> Measure:
-    """Measure a record by its upper bound. `title` names the release; `place` gives where a source is declared."""
-    found = cause(record, attribution)
-    label, hint = remedy(found)
-    what = f"the release record of {title}, at most,"
-    return Measure(RELEASE_RECORD, record.upper_bound, what, place(found.source), label, hint)
 
 
 def cause(record: Record, attribution: Attribution) -> Cause:
