@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,6 +100,19 @@ def test_a_chart_with_a_template_or_a_schema_of_its_own_is_linted_with_each_valu
     old, plain = (engine.lint(packed, {"which": which}) for which in ("text" if "values.schema.json" in more else 1, 0))
     assert isinstance(old, LintReport)
     assert old != plain
+
+
+@settings(max_examples=60)
+@given(GIVEN, GIVEN)
+def test_a_rendering_is_the_same_whatever_was_rendered_before(
+    engine: Engine, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    def said(*values: dict[str, Any]) -> bytes:
+        engine.render(package({"Chart.yaml": "apiVersion: v2\nname: other\nversion: 1.0.0\n"}, "other"), {}, name="x")
+        # with what each document says, which makes no difference to ==
+        return msgspec.json.encode([engine.render(umbrella(), one, name="all") for one in values][-1])
+
+    assert said(first, second) == said(second)
 
 
 class Counting(Engines):

@@ -69,7 +69,7 @@ def helm(engine: Engine, charts: Sequence[Mapping[str, str]]) -> list[Answers]:
     texts = [json.dumps({slot: chart.get(slot, "") for slot in SLOTS}) for chart in charts]
     return [
         Answers(
-            engine.ask(Request(VERBATIM, text, "render")).result["templates"],
+            engine.ask(Request(VERBATIM, text, "templates")).result["templates"],
             engine.ask(Request(VERBATIM, text, "install")).result,
         )
         for text in texts

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from brolly.authored import Authored
     from brolly.checks import Release
-    from brolly.facts import ObjectFacts, ReleaseFacts
+    from brolly.facts import ReleaseFacts
+    from brolly.objects import ObjectFacts
 
 OBJECT: Final = Rule("conflict/object", Severity.ERROR, "two components render the same object")
 CRD: Final = Rule("conflict/crd", Severity.ERROR, "two components own the same custom resource definition")

@@ -23,21 +23,11 @@ import msgspec
 
 from brolly.engine_worker import Answer, Fault, Hello, Request, read_frame, write_frame
 from brolly.errors import BrollyError, UsageError, WorldError
-from brolly.rendering import (
-    CrdFile,
-    EngineFailure,
-    LintReport,
-    Rendering,
-    RenderingError,
-    failure,
-    from_templates,
-    lint_report,
-)
+from brolly.rendering import EngineFailure, LintReport, Rendering, failure, lint_report
+from brolly.shapes import settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from brolly.rendering import KnownDocuments
+    from collections.abc import Iterator, Mapping
 
 _DISTRIBUTION: Final = "helm-python-sdk"
 _HINT: Final = "pip install 'brolly[helm]'"
@@ -64,6 +54,9 @@ _START_SECONDS: Final = (10.0, 60.0)
 Frame = TypeVar("Frame", bound=msgspec.Struct)
 
 
+settled(Rendering)
+
+
 class EngineUnavailable(UsageError):  # noqa: N818 - a state, like importlib's PackageNotFound
     """Helm's engine is not installed, or cannot be loaded here."""
 
@@ -80,7 +73,7 @@ class Helm:
     ) -> Rendering | EngineFailure:
         """Render a chart package as `helm install NAME` would."""
         request = render_request(package, values, name=name, namespace=namespace)
-        return self.rendering(request, self.ask(request))
+        return rendered(self.ask(request))
 
     def lint(
         self, package: bytes, values: Mapping[str, Any], *, namespace: str = "default", strict: bool = True
@@ -101,29 +94,15 @@ class Helm:
         answer = self.ask(Request(package, json.dumps(values), "install", name, namespace))
         return _failure(answer.fault) if answer.fault else str(answer.result)
 
-    def rendering(
-        self, request: Request, answer: Answer, known: KnownDocuments | None = None
-    ) -> Rendering | EngineFailure:
-        """Read the answer to a `render_request`; `known` are documents read before; new ones are put there."""
-        if answer.fault:
-            return _failure(answer.fault)
-        try:
-            found = from_templates(answer.result["templates"], crds=_crd_files(answer.result["crds"]), known=known)
-        except RenderingError as error:
-            return self._refusal(request) or _failure(Fault("template", str(error)))
-        # U+FFFD may stand for bytes that are no UTF-8, which Helm refuses
-        is_doubtful = any("\ufffd" in text for text in answer.result["templates"].values())
-        return (self._refusal(request) if is_doubtful else None) or found
-
-    def _refusal(self, request: Request) -> EngineFailure | None:
-        """Give what Helm's install action says: rendering alone does not parse YAML."""
-        said = self.ask(msgspec.structs.replace(request, want="install"))
-        return _failure(said.fault) if said.fault else None
-
 
 def render_request(package: bytes, values: Mapping[str, Any], *, name: str, namespace: str = "default") -> Request:
     """Ask for what `helm install NAME` renders."""
     return Request(package, json.dumps(values), "render", name, namespace)
+
+
+def rendered(answer: Answer) -> Rendering | EngineFailure:
+    """Read the answer to a `render_request`."""
+    return _failure(answer.fault) if answer.fault else msgspec.convert(answer.result, Rendering)
 
 
 def lint_request(
@@ -429,9 +408,3 @@ def _failure(fault: Fault) -> EngineFailure:
     if fault.kind == "disk":
         raise WorldError(fault.message, hint=_DISK_HINT)
     return failure("other" if fault.kind == "values" else fault.kind, fault.message)
-
-
-def _crd_files(crds: Sequence[Sequence[str]]) -> tuple[CrdFile, ...]:
-    """Order the CRD files by chart: Helm loads subcharts in random order."""
-    ordered = sorted(crds, key=lambda crd: crd[0].removesuffix(crd[1]).split("/"))
-    return tuple(CrdFile(source, content) for source, _, content in ordered)

@@ -19,25 +19,32 @@ import shutil
 import struct
 import sys
 import threading
+from collections import ChainMap
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-Want = Literal["render", "install", "lint", "values"]
+    from brolly.rendering import CrdFile, KnownDocuments, Rendering
+
+Want = Literal["render", "templates", "install", "lint", "values"]
 FaultKind = Literal["values", "template", "load", "timeout", "memory", "crash", "disk", "other"]
 
 # twenty times what the largest umbrellas give; the parent parses all of it
 MAX_ANSWER: Final = 64 << 20
 _LENGTH: Final = struct.Struct(">Q")
+_REPLACED: Final = "\ufffd"
 _LINT_FOLDER: Final = re.compile(r"\S*/helm-lint\d+/?")
 Frame = TypeVar("Frame", bound=msgspec.Struct)
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is wanted of one chart package with values (a JSON text)."""
+    """What is wanted of one chart package with values (a JSON text).
+
+    `render` gives what Helm renders in Helm's order, read; `templates` the texts as they come out of the templates.
+    """
 
     package: bytes
     values: str
@@ -113,9 +120,9 @@ def main() -> None:
     # whoever asked is gone at one end or the other: this process must not end before its folder is removed
     with contextlib.suppress(EOFError, BrokenPipeError):
         write_frame(answers, _hello())
+        worker = _Worker(folder)
         while True:
-            request = read_frame(requests, Request)
-            write_frame(answers, _bounded(_answer(request, folder)))
+            write_frame(answers, worker.answer(read_frame(requests, Request)))
     leaving.join()
 
 
@@ -190,26 +197,76 @@ def _hello() -> Hello:
     return Hello(version=helm_python.helm_sdk_version())
 
 
-def _answer(request: Request, folder: str) -> Answer:
-    try:
-        return Answer(_WORK[request.want](request, json.loads(request.values), folder))
-    except MemoryError:
-        return Answer(fault=Fault("memory", "the engine's process is out of memory"))
-    except OSError as error:
-        return Answer(fault=Fault("disk", f"writing {error.filename or folder}: {error.strerror}"))
-    except Exception as error:
-        fault = _fault(error)
-        if fault is None:
-            raise
-        return Answer(fault=fault)
+class _FaultyError(Exception):
+    """What Helm gave is not to be used; `fault` says why."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
 
 
-def _bounded(answer: Answer) -> Answer:
-    templates = answer.result.get("templates", {}) if isinstance(answer.result, dict) else {}
-    size = sum(len(path) + len(text) for path, text in templates.items())
-    if size <= MAX_ANSWER:
-        return answer
-    return Answer(fault=Fault("memory", f"the templates give {size >> 20} MiB, more than {MAX_ANSWER >> 20} MiB"))
+class _Worker:
+    """What answers requests. It keeps what a package said first: with other values it says mostly the same."""
+
+    def __init__(self, folder: str) -> None:
+        from brolly import rendering
+
+        self._read = rendering.from_templates
+        self._refused = rendering.RenderingError
+        self._folder = folder
+        self._package = b""
+        self._documents: KnownDocuments = {}
+        self._work: dict[Want, Callable[[Request, dict[str, Any]], Any]] = {
+            "render": self._render,
+            "templates": _templates,
+            "install": _install,
+            "lint": self._lint,
+            "values": _values,
+        }
+
+    def answer(self, request: Request) -> Answer:
+        """Do what is wanted, or say why that could not be done."""
+        try:
+            return Answer(self._work[request.want](request, json.loads(request.values)))
+        except MemoryError:
+            return Answer(fault=Fault("memory", "the engine's process is out of memory"))
+        except OSError as error:
+            return Answer(fault=Fault("disk", f"writing {error.filename or self._folder}: {error.strerror}"))
+        except _FaultyError as error:
+            return Answer(fault=error.fault)
+        except Exception as error:
+            fault = _fault(error)
+            if fault is None:
+                raise
+            return Answer(fault=fault)
+
+    def _render(self, request: Request, values: dict[str, Any]) -> Rendering:
+        found = _templates(request, values)
+        if self._package != request.package:
+            self._package, self._documents = request.package, {}
+        # what is new goes into the first map: one rendering is kept, not all
+        known = ChainMap({}, self._documents) if self._documents else self._documents
+        try:
+            rendering = self._read(found["templates"], crds=_crd_files(found["crds"]), known=known)
+        except self._refused as error:
+            # Helm's install action parses YAML, and has its own words; rendering alone does not
+            _install(request, values)
+            raise _FaultyError(Fault("template", str(error))) from error
+        # U+FFFD may stand for bytes that are no UTF-8, which Helm refuses
+        if any(_REPLACED in text for text in found["templates"].values()):
+            _install(request, values)
+        return rendering
+
+    def _lint(self, request: Request, values: dict[str, Any]) -> dict[str, Any]:
+        import helm_python
+
+        # Helm lints files only; it unpacks a name that ends in .tgz below TMPDIR and removes that again
+        path = os.path.join(self._folder, "chart.tgz")  # noqa: PTH118 - pathlib costs start-up time
+        with open(path, "wb") as package:  # noqa: PTH123
+            package.write(request.package)
+        report = helm_python.lint(path, values, strict=request.strict, namespace=request.namespace)
+        messages = [(said["severity"], _below(said["path"]), _below(said["error"])) for said in report["messages"]]
+        return {"messages": messages, "errors": [_below(error) for error in report["errors"]]}
 
 
 def _fault(error: Exception) -> Fault | None:
@@ -227,18 +284,31 @@ def _fault(error: Exception) -> Fault | None:
     return next((Fault(kind, str(error)) for shape, kind in kinds if isinstance(error, shape)), None)
 
 
-def _render(request: Request, values: dict[str, Any], _folder: str) -> dict[str, Any]:
+def _templates(request: Request, values: dict[str, Any]) -> dict[str, Any]:
     import helm_python
 
     # a handle is good for one render: Helm changes the chart while it processes dependencies
     with helm_python.Chart.load_archive(request.package) as chart:
         templates = chart.render(values, name=request.name, namespace=request.namespace)
+        size = sum(len(path) + len(text) for path, text in templates.items())
+        if size > MAX_ANSWER:
+            raise _FaultyError(
+                Fault("memory", f"the templates give {size >> 20} MiB, more than {MAX_ANSWER >> 20} MiB")
+            )
         # after the render, so that those of disabled subcharts are gone and aliases are in the names
         crds = [(crd["filename"], crd["name"], crd["data"]) for crd in chart.crds]
     return {"templates": templates, "crds": crds}
 
 
-def _install(request: Request, values: dict[str, Any], _folder: str) -> str:
+def _crd_files(crds: Sequence[Sequence[str]]) -> tuple[CrdFile, ...]:
+    """Order the CRD files by chart: Helm loads subcharts in random order."""
+    from brolly.rendering import CrdFile
+
+    ordered = sorted(crds, key=lambda crd: crd[0].removesuffix(crd[1]).split("/"))
+    return tuple(CrdFile(source, content) for source, _, content in ordered)
+
+
+def _install(request: Request, values: dict[str, Any]) -> str:
     import helm_python
 
     with (
@@ -249,36 +319,17 @@ def _install(request: Request, values: dict[str, Any], _folder: str) -> str:
     return str(release.get("manifest", ""))
 
 
-def _lint(request: Request, values: dict[str, Any], folder: str) -> dict[str, Any]:
-    import helm_python
-
-    # Helm lints files only; it unpacks a name that ends in .tgz below TMPDIR and removes that again
-    path = os.path.join(folder, "chart.tgz")  # noqa: PTH118 - pathlib costs start-up time
-    with open(path, "wb") as package:  # noqa: PTH123
-        package.write(request.package)
-    report = helm_python.lint(path, values, strict=request.strict, namespace=request.namespace)
-    messages = [(said["severity"], _below(said["path"]), _below(said["error"])) for said in report["messages"]]
-    return {"messages": messages, "errors": [_below(error) for error in report["errors"]]}
-
-
 def _below(text: str) -> str:
     """Take the temporary folder out of Helm's texts."""
     return _LINT_FOLDER.sub("", text)
 
 
-def _values(request: Request, values: dict[str, Any], _folder: str) -> str:
+def _values(request: Request, values: dict[str, Any]) -> str:
     import helm_python
 
     with helm_python.Chart.load_archive(request.package) as chart:
         return json.dumps(chart.merge_values(values))
 
-
-_WORK: Final[dict[Want, Callable[[Request, dict[str, Any], str], Any]]] = {
-    "render": _render,
-    "install": _install,
-    "lint": _lint,
-    "values": _values,
-}
 
 if __name__ == "__main__":
     main()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from brolly import objects, release
-from brolly.objects import ObjectsError
+from brolly.objects import ObjectFacts, ObjectsError
 from brolly.rendering import EngineFailure, LintReport, Rendering
 from brolly.shapes import settled
 
@@ -21,35 +20,9 @@ if TYPE_CHECKING:
     from brolly.rendering import CrdFile
 
 
-Origin = Literal["manifest", "hook", "crd"]
-
 _REPLACED: Final = "\ufffd"
 # bytes that are no UTF-8, as Python's `surrogateescape` keeps them
 _BROKEN: Final = re.compile("[\udc80-\udcff]")
-
-
-class ObjectFacts(msgspec.Struct, frozen=True, array_like=True):
-    """One rendered object: what it is, the template that made it, and its sizes in bytes of JSON.
-
-    `data` counts the values of a ConfigMap or a Secret (decoded), `annotations` keys and values of annotations.
-    `origin` says how Helm treats it; `digest` is that of its content.
-    """
-
-    api_version: str
-    kind: str
-    name: str
-    namespace: str
-    source: str
-    size: int = 0
-    data: int = 0
-    annotations: int = 0
-    origin: Origin = "manifest"
-    digest: str = ""
-
-    @property
-    def identity(self) -> tuple[str, str, str, str]:
-        """What makes it one object to Kubernetes: group, kind, namespace and name."""
-        return self.api_version.rpartition("/")[0], self.kind, self.namespace, self.name
 
 
 class RefusedCrd(msgspec.Struct, frozen=True, array_like=True):
@@ -129,9 +102,8 @@ def record_of(
 
 def objects_of(rendering: Rendering, chart: Chart) -> tuple[tuple[ObjectFacts, ...], tuple[RefusedCrd, ...]]:
     """Describe each object that Helm rendered, or has in a CRD file, and the CRD files that it refuses."""
-    rendered = (described(one.data or {}, one.source, "manifest") for one in rendering.manifests)
-    hooks = (described(one.data or {}, one.source, "hook") for one in rendering.hooks)
-    found, refused = [one for each in (*rendered, *hooks) for one in each], list[RefusedCrd]()
+    rendered = (*rendering.manifests, *rendering.hooks)
+    found, refused = [one for manifest in rendered for one in manifest.objects], list[RefusedCrd]()
     for file in rendering.crds:
         read = _crds(_content(file, chart))
         if isinstance(read, RefusedCrd):
@@ -141,16 +113,11 @@ def objects_of(rendering: Rendering, chart: Chart) -> tuple[tuple[ObjectFacts, .
     return tuple(found), tuple(refused)
 
 
-def described(data: Mapping[str, Any], source: str = "", origin: Origin = "manifest") -> Iterator[ObjectFacts]:
-    """Describe an object, or each of a list: Helm and kustomize take it apart. `source` is the template."""
-    return (_object(one, source, origin) for one in objects.flattened(data))
-
-
 @lru_cache(maxsize=256)
 def _crds(content: bytes) -> tuple[ObjectFacts, ...] | RefusedCrd:
     """Read a file of `crds/`: the same one comes with every bundle that has the chart, and may be large."""
     try:
-        return tuple(_object(data, "", "crd") for data in objects.read(content))
+        return tuple(objects.facts(data, "", "crd") for data in objects.read(content))
     except ObjectsError as error:
         return RefusedCrd("", str(error), error.line, error.column)
 
@@ -168,37 +135,3 @@ def _crd_contents(chart: Chart) -> Iterator[bytes]:
     yield from (entry.content or b"" for entry in chart.crds)
     for subchart in chart.subcharts:
         yield from _crd_contents(subchart)
-
-
-def _object(data: Mapping[str, Any], source: str, origin: Origin) -> ObjectFacts:
-    metadata, content = _table(data.get("metadata")), msgspec.json.encode(data)
-    kind = str(data.get("kind") or "")
-    return ObjectFacts(
-        str(data.get("apiVersion") or ""),
-        kind,
-        str(metadata.get("name") or ""),
-        str(metadata.get("namespace") or ""),
-        source,
-        len(content),
-        _data_size(data) if kind in {"ConfigMap", "Secret"} else 0,
-        _annotations_size(data),
-        origin,
-        hashlib.sha256(content).hexdigest()[:16],
-    )
-
-
-def _data_size(data: Mapping[str, Any]) -> int:
-    """Count what Kubernetes counts: decoded bytes of a Secret's data, characters of texts."""
-    texts = {**_table(data.get("data")), **_table(data.get("stringData"))}
-    encoded = {**_table(data.get("binaryData")), **(_table(data.get("data")) if data.get("kind") == "Secret" else {})}
-    plain = sum(len(str(text).encode()) for key, text in texts.items() if key not in encoded)
-    return plain + sum(len(str(text)) * 3 // 4 for text in encoded.values())
-
-
-def _annotations_size(data: Mapping[str, Any]) -> int:
-    annotations = _table(_table(data.get("metadata")).get("annotations"))
-    return sum(len(str(key).encode()) + len(str(text).encode()) for key, text in annotations.items())
-
-
-def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from brolly import document
+from brolly import document, objects
 from brolly.findings import printable
+from brolly.objects import ObjectFacts  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -76,8 +78,8 @@ class RenderingError(ValueError):
 class Manifest:
     """One rendered document, as Helm keeps it.
 
-    `source` is the template's path (it begins with the chart's name), `content` the text without its separator. `data`
-    is what the text says, None where it is only comments; `kind`, `name` and the others are "" where it says nothing.
+    `source` is the template's path (it begins with the chart's name), `content` the text without its separator. `kind`,
+    `name` and the others are "" where it says nothing; `objects` are several where it is a list.
     """
 
     source: str
@@ -86,7 +88,13 @@ class Manifest:
     kind: str = ""
     name: str = ""
     namespace: str = ""
-    data: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    objects: tuple[ObjectFacts, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def data(self) -> Mapping[str, Any] | None:
+        """What the text says, read anew each time; None where it is only comments."""
+        data: Mapping[str, Any] | None = _read(self.source, self.content)
+        return data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +175,7 @@ class EngineFailure:
 
 
 # documents by their template and text; None is a hook that Helm drops
-KnownDocuments = dict[tuple[str, str], Manifest | None]
+KnownDocuments = MutableMapping[tuple[str, str], Manifest | None]
 
 
 def from_templates(
@@ -238,10 +246,7 @@ def _documents(path: str, content: str, seen: KnownDocuments) -> Iterator[Manife
 
 def _manifest(path: str, content: str) -> Manifest | None:
     """Read one document's head, as Helm's SimpleHead; a hook with an event that Helm does not know is dropped."""
-    try:
-        data = document.parse(content.encode("utf-8", "surrogatepass"))
-    except ValueError as error:
-        raise RenderingError(path, str(error)) from error
+    data = _read(path, content)
     head = _mapping(path, "the document", data)
     metadata = _mapping(path, "metadata", *_fields(head, "metadata"))
     annotations = _texts(path, *_fields(metadata, "annotations"))
@@ -252,9 +257,17 @@ def _manifest(path: str, content: str) -> Manifest | None:
         "kind": _text(path, head, "kind"),
         "name": _text(path, metadata, "name"),
         "namespace": str(metadata.get("namespace") or ""),
-        "data": data,
     }
-    return _hook(about, annotations) if "helm.sh/hook" in annotations else Manifest(**about)
+    if "helm.sh/hook" in annotations:
+        return _hook(about | {"objects": tuple(objects.described(data or {}, path, "hook"))}, annotations)
+    return Manifest(**about, objects=tuple(objects.described(data or {}, path)))
+
+
+def _read(path: str, content: str) -> Any:
+    try:
+        return document.parse(content.encode("utf-8", "surrogatepass"))
+    except ValueError as error:
+        raise RenderingError(path, str(error)) from error
 
 
 def _hook(about: Mapping[str, Any], annotations: Mapping[str, str]) -> Hook | None:

@@ -9,9 +9,9 @@ import msgspec
 from brolly import limits
 from brolly import release as records
 from brolly.conflicts import source_key
-from brolly.facts import described
 from brolly.findings import Location, Severity, printable
 from brolly.limits import Measure
+from brolly.objects import described
 from brolly.outcome import Size, Split
 from brolly.sources import SCHEMA, VALUES
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from brolly.authored import Authored
     from brolly.checks import Release
     from brolly.document import Document
-    from brolly.facts import ObjectFacts, ReleaseFacts
+    from brolly.facts import ReleaseFacts
     from brolly.kustomization import FluxBundle
+    from brolly.objects import ObjectFacts
     from brolly.oci import Artifact
     from brolly.release import Cause
     from brolly.sources import Component

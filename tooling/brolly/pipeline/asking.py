@@ -9,7 +9,7 @@ import msgspec
 
 from brolly import checks, facts, limits
 from brolly import release as records
-from brolly.engine import lint_request, linted, render_request
+from brolly.engine import lint_request, linted, render_request, rendered
 from brolly.facts import ReleaseFacts
 from brolly.oci import Digest
 from brolly.pipeline.shop import side_by_side
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from brolly.engine_worker import Answer, Request
     from brolly.engines import Engines
     from brolly.pipeline.shop import Shop
-    from brolly.rendering import KnownDocuments, Rendering
+    from brolly.rendering import Rendering
 
 
 def release_facts(shop: Shop, releases: Sequence[Release], policy: limits.Policy) -> list[ReleaseFacts]:
@@ -82,7 +82,7 @@ class _Questions:
             if one.overlay is None or not one.chart.lints_alike:
                 self._lint(place, renders[place])
         try:
-            found = self._facts(requests, renders)
+            found = self._facts(renders)
             return [facts.with_lint(known, self._linted(place, known)) for place, known in enumerate(found)]
         finally:
             for asked in (*renders, *self._lints.values()):
@@ -97,24 +97,23 @@ class _Questions:
         """The package without the schemas for which an engine would have to fetch something: they must hide nothing."""
         return checks.without_remote_schemas(self._releases[0].package)
 
-    def _facts(self, requests: Sequence[Request], renders: Sequence[Future[Answer]]) -> list[ReleaseFacts]:
+    def _facts(self, renders: Sequence[Future[Answer]]) -> list[ReleaseFacts]:
         """Read the answers; a second thread helps, for much of it is compression, which needs no interpreter."""
-        seen: KnownDocuments = {}
         parent = records.parent(self._releases[0].chart, self._releases[0].package)
 
         def drawn(place: int) -> ReleaseFacts:
-            rendering = self._engines.rendering(requests[place], renders[place].result(), seen)
+            rendering = rendered(renders[place].result())
             if not isinstance(rendering, EngineFailure):
                 return self._drawn(self._releases[place], parent, rendering)
             if rendering.kind != "values-schema" or self._without_remote is self._releases[place].package:
                 return ReleaseFacts(failure=rendering)
             again = self._request(place, self._without_remote)
-            rendering = self._engines.rendering(again, self._engines.submit(again).result(), seen)
+            rendering = rendered(self._engines.submit(again).result())
             if isinstance(rendering, EngineFailure):
                 return ReleaseFacts(failure=rendering, skips_remote=True)
             return msgspec.structs.replace(self._drawn(self._releases[place], parent, rendering), skips_remote=True)
 
-        return side_by_side(drawn, range(len(requests)), min(self._jobs, 2))
+        return side_by_side(drawn, range(len(renders)), min(self._jobs, 2))
 
     def _drawn(self, release: Release, parent: records.Parent, rendering: Rendering) -> ReleaseFacts:
         record = partial(
