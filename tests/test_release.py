@@ -524,7 +524,7 @@ def test_a_record_over_the_limit_is_measured_at_its_largest_dependency_with_what
     measure = measure_of(record, {"big": place}.__getitem__)
     (finding,) = limits.check([measure], limits.policy({}, {}))
     assert (finding.code, finding.severity, finding.location) == ("size/release-too-large", "error", place)
-    assert finding.message.startswith("the release record of top, at most, is 1.0")
+    assert finding.message.startswith(f"the release record of top, at most, is {record.upper_bound / 2**20:.2f} MiB")
     assert re.fullmatch(r"1\.0\d MiB of it come from here, mostly manifests", finding.label)
     assert re.search(r"move big to a bundle of its own \(-1\.0\d MiB\)", finding.hint)
 

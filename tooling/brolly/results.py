@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _Given = TypeVar("_Given")
 _OUTCOME: Final = "outcome"
 _FACTS: Final = "facts"
-_DECIDERS: Final = ("helm-python-sdk", "google-re2", "jsonschema", "pyyaml", "semver")
+_DECIDERS: Final = ("helm-python-sdk", "google-re2", "jsonschema", "pyyaml", "semver", "zlib-ng")
 _INFO: Final = ".dist-info"
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from zlib_ng import zlib_ng
 
 from brolly.limits import RELEASE_RECORD
 from brolly.release.packing import pieces
@@ -139,7 +140,7 @@ def _costs(record: Record) -> dict[Part, int]:
     groups: dict[Part, list[bytes]] = {}
     for part in record.parts:
         groups.setdefault(replace(part, json=b""), []).append(part.json)
-    packer = zlib.compressobj(1, zlib.DEFLATED, -15, 8)
+    packer = zlib_ng.compressobj(3, zlib_ng.DEFLATED, -15, 8)
     lengths = {
         group: _packed(packer, b"".join(groups[group]))
         for group in sorted(groups, key=lambda group: (group.source, group.what, group.template, group.kind))
@@ -147,10 +148,10 @@ def _costs(record: Record) -> dict[Part, int]:
     return _scaled(lengths, record.size)
 
 
-def _packed(packer: zlib._Compress, text: bytes) -> int:
+def _packed(packer: zlib_ng._Compress, text: bytes) -> int:
     """Estimate what a text adds to what was packed before; of a long one, pieces from all over it tell that."""
     sample = pieces(text, _PIECES, _PIECE)
-    length = len(packer.compress(sample)) + len(packer.flush(zlib.Z_BLOCK))
+    length = len(packer.compress(sample)) + len(packer.flush(zlib_ng.Z_BLOCK))
     return length * len(text) // (len(sample) or 1)
 
 

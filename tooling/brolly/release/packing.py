@@ -1,12 +1,10 @@
-"""What Go's gzip makes of a text, told from what zlib makes of it."""
+"""What Go's gzip makes of a text, told from what zlib-ng makes of it."""
 
 from __future__ import annotations
 
-import math
-import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from brolly.release.deflate import Symbols
+from zlib_ng import zlib_ng
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -14,25 +12,28 @@ if TYPE_CHECKING:
     # a text before and after
     Change = tuple[bytes, bytes]
 
-_USUAL: Final = zlib.Z_DEFAULT_STRATEGY
-# Go's compressor takes no repetition of three bytes, zlib does: it gains where text is base64, and loses in prose. With
-# Z_FILTERED zlib takes none under six, so the two lengths tell how much that weighs, and which way. The factors are
-# fitted to real records; docs/fidelity.md has the figures
-_EXPECTED: Final = 0.992
-_IF_SHORT_ONES_GAIN: Final = 0.386
-_AT_MOST: Final = 1.0105
-# Where short repetitions lose (text is hexadecimal, or numbers), this tells little: there the symbols are counted
-_LOSS: Final = 0.5
-_AT_MOST_IF_THEY_LOSE: Final = 1.02
-# what is dense and gains, as base64 of text does, may gain more
-_DENSE: Final = 0.5
-_AT_MOST_IF_DENSE: Final = 1.032
-# bytes. Pieces from all over a text tell the gain, at a lower level too; fewer still are counted: that takes long
-_PIECE: Final = 32 << 10
-_PIECES: Final = 32
-_LEVEL: Final = 6
-_COUNTED_PIECES: Final = 8
-_COUNTED: Final = 40 << 10
+_USUAL: Final = zlib_ng.Z_DEFAULT_STRATEGY
+_BEST: Final = 9
+# Go's compressor takes no repetition of three bytes, and of four bytes only near ones. zlib-ng takes those of three at
+# level 9 and not at level 8, and with Z_FILTERED none under six: pieces of the text are packed in these ways too, and
+# tell how much that weighs, and which way. The factors are fitted to what Go makes of real records and generated texts
+# of every kind; docs/fidelity.md has the figures
+_NO_THREES: Final = 8
+_EXPECTED: Final = 0.998
+_IF_THREES_LOSE: Final = 0.972
+_IF_THREES_GAIN: Final = 0.446
+_IF_SHORT_ONES_LOSE: Final = 0.3
+_IF_SHORT_ONES_GAIN: Final = 0.083
+_AND_DENSE: Final = 0.585
+# more where short repetitions lose, and where a text is dense, as base64 and numbers are
+_AT_MOST: Final = 1.012
+_AT_MOST_IF_THEY_LOSE: Final = 1.018
+_AT_MOST_IF_DENSE: Final = 1.028
+_LOSES: Final = 0.02
+_DENSE: Final = 0.42
+# bytes: four times as far as a repetition may reach back. Few pieces from all over a text suffice
+_PIECE: Final = 128 << 10
+_PIECES: Final = 3
 # bytes of neighbours that are looked at together, and how many such runs suffice
 _RUN: Final = 8 << 10
 _RUNS: Final = 24
@@ -45,45 +46,24 @@ class Packed(NamedTuple):
     at_most: float
 
 
-class _Piece(NamedTuple):
-    text: bytes
-    size: int
-    gain: float
-
-
 def packed_by_go(text: bytes) -> Packed:
     """Estimate the length of Go's gzip at level 9."""
-    found = [_measured(piece) for piece in _cut(text)]
-    whole = sum(piece.size for piece in found)
-    losing = [piece for piece in found if piece.gain < 0]
-    share = sum(piece.size for piece in losing) / whole
-    if_lost = _ratio_if_lost(losing, share)
-    ratios = (if_lost + _LOSS * gain if gain < 0 else _EXPECTED + _IF_SHORT_ONES_GAIN * gain for _, _, gain in found)
-    expected = packed_length(text) * sum(piece.size * ratio for piece, ratio in zip(found, ratios, strict=True)) / whole
-    dense = sum(piece.size for piece in found if piece.gain > 0 and piece.size > _DENSE * len(piece.text)) / whole
-    doubt = (_AT_MOST_IF_THEY_LOSE - _AT_MOST) * share + (_AT_MOST_IF_DENSE - _AT_MOST) * dense
-    return Packed(expected, expected * (_AT_MOST + doubt))
+    found = [(packed_length(piece), _ratios(piece)) for piece in _cut(text)]
+    share = packed_length(text) / sum(length for length, _ in found)
+    sizes = ((length * ratio.size, length * ratio.at_most) for length, ratio in found)
+    return Packed(*(share * sum(each) for each in zip(*sizes, strict=True)))
 
 
-def _measured(text: bytes) -> _Piece:
-    without, size = (packed_length(text, how, _LEVEL) for how in (zlib.Z_FILTERED, _USUAL))
-    return _Piece(text, size, without / size - 1)
-
-
-def _ratio_if_lost(losing: Sequence[_Piece], share: float) -> float:
-    """Count the symbols of some pieces: what they say beyond the gain. Of a text with few of these, few are counted."""
-    count = min(len(losing), math.ceil(_COUNTED_PIECES * share))
-    chosen = [losing[len(losing) * place // count] for place in range(count)]
-    weight = sum(piece.size for piece in chosen)
-    return sum(
-        piece.size * (_counted(piece.text, _COUNTED * share / count) - _LOSS * piece.gain) for piece in chosen
-    ) / (weight or 1)
-
-
-def _counted(text: bytes, size: float) -> float:
-    """Say how much longer Go's symbols are than zlib's, in so many bytes at a text's end."""
-    symbols = Symbols(text, max(0, len(text) - math.ceil(size)))
-    return symbols.size(4) / symbols.size(3)
+def _ratios(piece: bytes) -> Packed:
+    """Say how Go's length of a piece compares with zlib-ng's at its best."""
+    length = packed_length(piece, level=_NO_THREES)
+    threes = packed_length(piece) / length - 1
+    short_ones = 1 - packed_length(piece, zlib_ng.Z_FILTERED, _NO_THREES) / length
+    density = length / max(1, len(piece))
+    ratio = _EXPECTED - (_IF_THREES_LOSE if threes > 0 else _IF_THREES_GAIN) * threes
+    ratio -= (_IF_SHORT_ONES_LOSE if short_ones > 0 else _IF_SHORT_ONES_GAIN + _AND_DENSE * density) * short_ones
+    at_most = _AT_MOST_IF_THEY_LOSE if short_ones > _LOSES else _AT_MOST
+    return Packed(ratio, ratio * (_AT_MOST_IF_DENSE if density > _DENSE else at_most))
 
 
 def _cut(text: bytes) -> list[bytes]:
@@ -102,10 +82,10 @@ def pieces(text: bytes, count: int, size: int) -> bytes:
     return b"".join(text[at : at + size] for at in range(0, len(text), len(text) // count))
 
 
-def packed_length(text: bytes, strategy: int = _USUAL, level: int = 9) -> int:
-    """Give the length of zlib's gzip, with blocks as long as Go's."""
+def packed_length(text: bytes, strategy: int = _USUAL, level: int = _BEST) -> int:
+    """Give the length of zlib-ng's gzip, with blocks as long as Go's."""
     # Go closes a block after 16384 symbols, as zlib does with this amount of memory
-    packer = zlib.compressobj(level, zlib.DEFLATED, -15, 8, strategy)
+    packer = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15, 8, strategy)
     # the header of gzip has 10 bytes, a checksum and a length follow
     return 18 + len(packer.compress(text)) + len(packer.flush())
 
@@ -118,7 +98,7 @@ def added_bytes(changed: Sequence[Change], known: bytes = b"") -> float:
     runs = list(_runs(changed))
     sample = [change for run in runs[:: len(runs) // _RUNS or 1] for change in run]
     before, after = (known + b"".join(change[side] for change in sample) for side in (0, 1))
-    added = packed_length(after, zlib.Z_FILTERED, 6) - packed_length(before, zlib.Z_FILTERED, 6)
+    added = packed_length(after, level=_NO_THREES) - packed_length(before, level=_NO_THREES)
     grown = len(after) - len(before)
     return added * sum(len(after) - len(before) for before, after in changed) / grown if grown else added
 
