@@ -36,7 +36,7 @@ def measure_publishing(
         huge = _built(Path(folder, "large"), 1, workers)
         _enlarge(huge.workspace / "dist", large)
         rows += _rows(f"one of {large / 1e6:.0f} MB", huge, repeats)
-    return Group("publish", ("requests", f"{workers} threads"), tuple(rows))
+    return Group("publish", ("requests", f"{workers} threads", "verifying"), tuple(rows))
 
 
 def _built(folder: Path, count: int, workers: int) -> Side:
@@ -92,20 +92,20 @@ def _write_blob(layout: Path, content: bytes) -> str:
 
 def _rows(work: str, built: Side, repeats: int) -> tuple[Row, Row]:
     """Measure with the start-up of the processes, and without."""
-    brolly, begun, one, several = list[Measured](), list[Measured](), list[Measured](), list[Measured]()
+    brolly, begun = list[Measured](), list[Measured]()
+    peers: dict[tuple[str, ...], list[Measured]] = {("1",): [], (str(built.workers),): [], ("1", "--verify"): []}
     for _ in range(repeats):
         # an empty registry each time: what is there already is not uploaded again
         with docker_registry() as host:
             brolly.append(built.run("publish", "--to", f"oci://{host}/bench", "--jobs", str(built.workers)))
         with docker_registry() as host:
             begun.append(_begun(built, host))
-        for runs, threads in ((one, 1), (several, built.workers)):
+        for options, runs in peers.items():
             with docker_registry() as host:
-                runs.append(_plain(built, host, threads))
-    return (
-        Row(work, side(brolly), (side(one), side(several))),
-        Row(f"{work}, without start-up", side(_inside(begun)), (side(_inside(one)), side(_inside(several)))),
-    )
+                runs.append(_plain(built, host, *options))
+    plain = tuple(map(side, peers.values()))
+    inside = tuple(side(_inside(runs)) for runs in peers.values())
+    return Row(work, side(brolly), plain), Row(f"{work}, without start-up", side(_inside(begun)), inside)
 
 
 def _inside(runs: list[Measured]) -> list[Measured]:
@@ -119,7 +119,7 @@ def _begun(built: Side, host: str) -> Measured:
     return measure.run([command], environ={**environ, "SOURCE_DATE_EPOCH": "0"}, cwd=built.workspace)
 
 
-def _plain(built: Side, host: str, threads: int) -> Measured:
+def _plain(built: Side, host: str, *options: str) -> Measured:
     layout = str(built.workspace / "dist" / "oci")
-    command = [sys.executable, "-m", "bench.plain_client", layout, host, "bench", str(threads)]
+    command = [sys.executable, "-m", "bench.plain_client", layout, host, "bench", *options]
     return measure.run([command], environ=environment(), cwd=_TESTS)
