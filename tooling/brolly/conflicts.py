@@ -2,8 +2,9 @@
 
 What Helm 4 does about it, tried with its engine: of two templates it applies both and the last one wins, in a random
 order of subcharts (Helm 3, which creates objects instead, would find the second there already). An object in `crds/`
-that a template renders too is refused ("exists and cannot be imported into the current release"). Of two in `crds/` one
-is installed. A hook is no owner: Helm applies it over what is there, a definition or not, and refuses neither.
+that a template renders too is refused ("exists and cannot be imported into the current release"). Of two in `crds/`
+both are applied, too, and the last one wins. A hook is no owner: Helm applies it over what is there, a definition or
+not, and refuses neither.
 """
 
 from __future__ import annotations
@@ -101,8 +102,8 @@ def _judgement(first: ObjectFacts, second: ObjectFacts) -> tuple[Rule, str, str]
     origins = {first.origin, second.origin}
     if second.kind == _CRD and origins == {"crd"}:
         if first.digest == second.digest:
-            return SHARED_CRD, "Helm installs it once, and upgrades it never", "keep an eye on it when one is upgraded"
-        return CRD, "they differ, and Helm installs one of them at random", "take versions whose definitions are equal"
+            return SHARED_CRD, "Helm applies it twice, and upgrades it never", "keep an eye on it when one is upgraded"
+        return CRD, "they differ, Helm applies both, and the last one wins", "take versions whose definitions are equal"
     happens = "Helm refuses to install it" if "crd" in origins else "the one that is applied last wins, or is refused"
     if second.kind == _CRD:
         return CRD, happens, "switch the definitions off in the values of one of them"
