@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import select
 import shutil
 import signal
 import subprocess
@@ -335,9 +336,12 @@ class _Worker:
     def end(self) -> None:
         """End the process. Who has nothing to do goes by itself and takes its folder along: we may be killed now."""
         if self.is_idle:
-            with suppress(OSError, subprocess.TimeoutExpired):
+            with suppress(OSError):
                 self._requests.close()
-                self._process.wait(1)
+                # the answers end with the process; to wait for that with a timeout looks only now and then
+                ended = select.poll()
+                ended.register(self._answers, select.POLLIN)
+                ended.poll(1000)
         self.kill()
 
     def stop(self) -> None:

@@ -92,8 +92,11 @@ class Engines(Helm):
             self._is_closed = True
             while True:
                 idle.append(self._idle.get_nowait())
-        for engine in idle:
-            engine.close()
+        closing = [threading.Thread(target=engine.close) for engine in idle]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
 
 
 def _start(engine: Engine) -> None:

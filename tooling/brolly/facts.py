@@ -113,6 +113,12 @@ def objects_of(rendering: Rendering, chart: Chart) -> tuple[tuple[ObjectFacts, .
     return tuple(found), tuple(refused)
 
 
+def read_ahead(chart: Chart) -> None:
+    """Read the files of `crds/` of a chart and of all in it while Helm renders it: `objects_of` finds them read."""
+    for content in _crd_contents(chart):
+        _crds(content)
+
+
 @lru_cache(maxsize=256)
 def _crds(content: bytes) -> tuple[ObjectFacts, ...] | RefusedCrd:
     """Read a file of `crds/`: the same one comes with every bundle that has the chart, and may be large."""

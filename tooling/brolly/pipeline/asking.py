@@ -100,6 +100,7 @@ class _Questions:
     def _facts(self, renders: Sequence[Future[Answer]]) -> list[ReleaseFacts]:
         """Read the answers; a second thread helps, for much of it is compression, which needs no interpreter."""
         parent = records.parent(self._releases[0].chart, self._releases[0].package)
+        facts.read_ahead(self._releases[0].chart)
 
         def drawn(place: int) -> ReleaseFacts:
             rendering = rendered(renders[place].result())
