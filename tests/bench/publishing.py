@@ -30,13 +30,14 @@ def measure_publishing(
     """Measure so many small artifacts, and one with a layer of so many bytes."""
     progress("publishing")
     rows: list[Row] = []
+    facts: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="brolly-bench-") as folder:
         small = _built(Path(folder, "small"), artifacts, workers)
-        rows += _rows(f"{artifacts} small artifacts", small, repeats)
+        rows += _rows(f"{artifacts} small artifacts", small, repeats, facts)
         huge = _built(Path(folder, "large"), 1, workers)
         _enlarge(huge.workspace / "dist", large)
-        rows += _rows(f"one of {large / 1e6:.0f} MB", huge, repeats)
-    return Group("publish", ("requests", f"{workers} threads", "verifying"), tuple(rows))
+        rows += _rows(f"one of {large / 1e6:.0f} MB", huge, repeats, facts)
+    return Group("publish", ("requests", f"{workers} threads"), tuple(rows), facts)
 
 
 def _built(folder: Path, count: int, workers: int) -> Side:
@@ -90,7 +91,7 @@ def _write_blob(layout: Path, content: bytes) -> str:
     return digest
 
 
-def _rows(work: str, built: Side, repeats: int) -> tuple[Row, Row]:
+def _rows(work: str, built: Side, repeats: int, facts: dict[str, float]) -> tuple[Row, Row]:
     """Measure with the start-up of the processes, and without."""
     brolly, begun = list[Measured](), list[Measured]()
     peers: dict[tuple[str, ...], list[Measured]] = {("1",): [], (str(built.workers),): [], ("1", "--verify"): []}
@@ -103,9 +104,13 @@ def _rows(work: str, built: Side, repeats: int) -> tuple[Row, Row]:
         for options, runs in peers.items():
             with docker_registry() as host:
                 runs.append(_plain(built, host, *options))
-    plain = tuple(map(side, peers.values()))
-    inside = tuple(side(_inside(runs)) for runs in peers.values())
-    return Row(work, side(brolly), plain), Row(f"{work}, without start-up", side(_inside(begun)), inside)
+    one, several, verifying = peers.values()
+    whole = Row(work, side(brolly), (side(one), side(several)))
+    without = f"{work}, without start-up"
+    inside = Row(without, side(_inside(begun)), (side(_inside(one)), side(_inside(several))))
+    facts[f"{work}, x requests that verify digests"] = side(verifying).seconds / whole.brolly.seconds
+    facts[f"{without}, x requests that verify digests"] = side(_inside(verifying)).seconds / inside.brolly.seconds
+    return whole, inside
 
 
 def _inside(runs: list[Measured]) -> list[Measured]:
