@@ -48,16 +48,18 @@ class Packed(NamedTuple):
 
 def packed_by_go(text: bytes) -> Packed:
     """Estimate the length of Go's gzip at level 9."""
-    found = [(packed_length(piece), _ratios(piece)) for piece in _cut(text)]
-    share = packed_length(text) / sum(length for length, _ in found)
-    sizes = ((length * ratio.size, length * ratio.at_most) for length, ratio in found)
+    lengths = [(piece, packed_length(piece)) for piece in _cut(text)]
+    whole = lengths[0][1] if len(lengths) == 1 else packed_length(text)
+    share = whole / sum(length for _, length in lengths)
+    ratios = ((length, _ratios(piece, length)) for piece, length in lengths)
+    sizes = ((length * ratio.size, length * ratio.at_most) for length, ratio in ratios)
     return Packed(*(share * sum(each) for each in zip(*sizes, strict=True)))
 
 
-def _ratios(piece: bytes) -> Packed:
-    """Say how Go's length of a piece compares with zlib-ng's at its best."""
+def _ratios(piece: bytes, best: int) -> Packed:
+    """Say how Go's length of a piece compares with zlib-ng's at its best, which is given."""
     length = packed_length(piece, level=_NO_THREES)
-    threes = packed_length(piece) / length - 1
+    threes = best / length - 1
     short_ones = 1 - packed_length(piece, zlib_ng.Z_FILTERED, _NO_THREES) / length
     density = length / max(1, len(piece))
     ratio = _EXPECTED - (_IF_THREES_LOSE if threes > 0 else _IF_THREES_GAIN) * threes
