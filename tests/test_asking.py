@@ -59,7 +59,6 @@ def umbrella(**more: str) -> bytes:
         "Chart.yaml": json.dumps({"apiVersion": "v2", "name": "all", "version": "1.0.0", "dependencies": charts}),
         "values.yaml": "which: 0\nb: {on: false}\n",
         "templates/NOTES.txt": "Thanks.\n",
-        **more,
     }
     for name in ("a", "b"):
         files |= {
@@ -68,7 +67,7 @@ def umbrella(**more: str) -> bytes:
             f"charts/{name}/values.schema.json": SCHEMA,
             f"charts/{name}/templates/x.yaml": chosen(),
         }
-    return package(files, "all")
+    return package({**files, **more}, "all")
 
 
 WHICH: Final = st.one_of(st.integers(0, len(DOCUMENTS)), st.sampled_from(("", "text", None)))
@@ -100,6 +99,23 @@ def test_a_chart_with_a_template_or_a_schema_of_its_own_is_linted_with_each_valu
     old, plain = (engine.lint(packed, {"which": which}) for which in ("text" if "values.schema.json" in more else 1, 0))
     assert isinstance(old, LintReport)
     assert old != plain
+
+
+def test_lint_brings_a_default_back_that_a_null_deletes(engine: Engine) -> None:
+    template = "{{ if .Values.on }}{{ if .Values.x }}{{ .Values.x.y.z }}{{ end }}{{ end }}"
+    packed = umbrella(
+        **{
+            "charts/a/templates/x.yaml": template,
+            "charts/a/values.yaml": "x: {a: 1}\n",
+            "charts/a/values.schema.json": "{}",
+        }
+    )
+    values = {"a": {"on": True, "x": None}}
+    assert isinstance(engine.render(packed, values, name="all"), Rendering)
+    plain, deleting = engine.lint(packed, {}), engine.lint(packed, values)
+    assert isinstance(plain, LintReport)
+    assert isinstance(deleting, LintReport)
+    assert (plain.passes, deleting.passes) == (True, False)
 
 
 @settings(max_examples=60)
@@ -135,8 +151,9 @@ class Counting(Engines):
     [
         ({"greeter": {"greeting": "ahoy"}}, ["render", "render", "lint"]),
         ({"greeter": {"greeting": {"not": "a text"}}}, ["render", "render", "lint", "lint"]),
+        ({"greeter": {"labels": {"tier": None}}}, ["render", "render", "lint", "lint"]),
     ],
-    ids=["renders", "fails"],
+    ids=["renders", "fails", "deletes a default"],
 )
 def test_an_overlay_is_linted_only_where_lint_could_say_something_else(
     values: dict[str, Any], wants: list[str], engine: Engine, space: Workspace

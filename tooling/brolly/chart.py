@@ -78,7 +78,7 @@ class Chart:
 
     @property
     def lints_alike(self) -> bool:
-        """Whether `helm lint` says the same with all values that the chart can be rendered with.
+        """Whether `helm lint` says the same with all values, without nulls, that the chart can be rendered with.
 
         Of values it judges those that its own schema speaks of, of documents those of its own templates; subcharts are
         only rendered. Source: helm v4.2.3 pkg/chart/v2/lint/rules (values.go, template.go).

@@ -134,6 +134,17 @@ def for_release(values: Mapping[str, Any], key: str) -> dict[str, Any]:
     return out[key]  # type: ignore[no-any-return]
 
 
+def has_null(value: Any) -> bool:
+    """Say whether a table, or a list in it, has a null: one that is given deletes a default."""
+    match value:
+        case dict():
+            return any(map(has_null, value.values()))
+        case list():
+            return any(map(has_null, value))
+        case _:
+            return value is None
+
+
 def copied(value: Any) -> Any:
     """Copy tables and lists all the way down."""
     # most of it are leaves, and a call for each would be half the cost

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from brolly import checks, facts, limits
+from brolly import checks, facts, limits, values
 from brolly import release as records
 from brolly.engine import lint_request, linted, render_request, rendered
 from brolly.facts import ReleaseFacts
@@ -79,7 +79,8 @@ class _Questions:
         requests = [self._request(place, one.package) for place, one in enumerate(self._releases)]
         renders = [self._engines.submit(request) for request in requests]
         for place, one in enumerate(self._releases):
-            if one.overlay is None or not one.chart.lints_alike:
+            # Helm's lint coalesces twice, so a default that a null deletes is back
+            if one.overlay is None or not one.chart.lints_alike or values.has_null(one.values):
                 self._lint(place, renders[place])
         try:
             found = self._facts(renders)
