@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Want = Literal["render", "templates", "install", "lint", "values"]
 FaultKind = Literal["values", "template", "load", "timeout", "memory", "crash", "disk", "other"]
 
-# twenty times what the largest umbrellas give; the parent parses all of it
+# twenty times what the largest umbrellas give; all of it is read
 MAX_ANSWER: Final = 64 << 20
 _LENGTH: Final = struct.Struct(">Q")
 _REPLACED: Final = "\ufffd"
